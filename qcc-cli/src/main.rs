@@ -1,0 +1,2 @@
+//! The qcc command.
+fn main() {}

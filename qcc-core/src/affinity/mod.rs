@@ -1,0 +1,3 @@
+//! Affinity.
+mod key;
+pub use key::AffinityKey;

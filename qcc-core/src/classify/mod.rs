@@ -1,0 +1,3 @@
+//! ErrorClassify.
+mod classifier;
+pub use classifier::{Classify, Hold, Plan, Progress, Sent, Watch};

@@ -1,0 +1,408 @@
+//! One client request, from its arrival to the end of its answer.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::Extensions;
+
+use crate::endpoint::Endpoint;
+use crate::facts::Facts;
+use crate::record::{Event, Fate, Record, Tier};
+use crate::time::{self, Duration, Instant, SystemClock, SystemTime, WallClock as _};
+use crate::visit::Visit;
+
+/// What all layers know of one client request. Cheap to clone; made by the first of our layers
+/// that finds none, and passed down in the extensions of the request.
+#[derive(Clone)]
+pub struct Exchange(Arc<Inner>);
+
+struct Inner {
+    id: RequestId,
+    started: Instant,
+    facts: OnceLock<Facts>,
+    deadline: OnceLock<Instant>,
+    attempt_limit: AtomicU32,
+    attempts: AtomicU32,
+    sends: AtomicU32,
+    ledger: Mutex<Ledger>,
+}
+
+struct Ledger {
+    /// `None` once sealed.
+    record: Option<Record>,
+    choice: Option<Choice>,
+}
+
+/// What Balance chose for the visit that is under way, and what became of a preference.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Choice {
+    /// The endpoint of the visit; `None` if none could be had.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// The fate of the preferred endpoint; `None` without a preference.
+    pub preference: Option<Fate>,
+}
+
+impl Exchange {
+    /// A request that came in now.
+    #[must_use]
+    pub fn new(id: RequestId) -> Self {
+        Self::starting_at(id, SystemClock.now())
+    }
+
+    /// A request that came in now, on this date.
+    #[must_use]
+    pub fn starting_at(id: RequestId, date: SystemTime) -> Self {
+        Self(Arc::new(Inner {
+            started: time::now(),
+            facts: OnceLock::new(),
+            deadline: OnceLock::new(),
+            attempt_limit: AtomicU32::new(u32::MAX),
+            attempts: AtomicU32::new(0),
+            sends: AtomicU32::new(0),
+            ledger: Mutex::new(Ledger {
+                record: Some(Record::new(id.clone(), date)),
+                choice: None,
+            }),
+            id,
+        }))
+    }
+
+    /// The exchange that a request belongs to; a new one is inserted if there is none.
+    pub fn of(extensions: &mut Extensions) -> Self {
+        if let Some(known) = Self::get(extensions) {
+            return known.clone();
+        }
+        let exchange = Self::new(RequestId::random());
+        extensions.insert(exchange.clone());
+        exchange
+    }
+
+    /// The exchange that a request belongs to, for layers of the user.
+    #[must_use]
+    pub fn get(extensions: &Extensions) -> Option<&Self> {
+        extensions
+            .get::<Visit>()
+            .map(|visit| &visit.exchange)
+            .or_else(|| extensions.get())
+    }
+
+    /// The id of the request.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.0.id
+    }
+
+    /// When it came in.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// Its facts; those of an unknown request until somebody has read them.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        static UNKNOWN: OnceLock<Facts> = OnceLock::new();
+        self.0
+            .facts
+            .get()
+            .unwrap_or_else(|| UNKNOWN.get_or_init(Facts::default))
+    }
+
+    /// Whether somebody has read the facts.
+    #[must_use]
+    pub fn has_facts(&self) -> bool {
+        self.0.facts.get().is_some()
+    }
+
+    /// Sets the facts, once; later calls change nothing.
+    pub fn set_facts(&self, facts: Facts) {
+        let facts = self.0.facts.get_or_init(|| facts);
+        self.with_record(|record| record.set_facts(facts));
+    }
+
+    /// Names the cluster that serves the request, for the record.
+    pub fn set_cluster(&self, cluster: Arc<str>) {
+        self.with_record(|record| record.cluster = Some(cluster));
+    }
+
+    /// When the request has to be committed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline.get().copied()
+    }
+
+    /// Sets the deadline and the limit on attempts, once. Without them there is no limit.
+    pub(crate) fn limit(&self, deadline: Instant, attempts: u32) {
+        let deadline = *self.0.deadline.get_or_init(|| deadline);
+        self.0.attempt_limit.store(attempts, Ordering::Relaxed);
+        let allowed = deadline.saturating_duration_since(self.0.started);
+        self.with_record(|record| record.deadline = Some(allowed));
+    }
+
+    /// Asks for one more send. A layer asks before every request that it causes.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] past the deadline, or if the send is an attempt and all are used up.
+    pub(crate) fn begin_send(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
+            return Err(Exhausted::Deadline);
+        }
+        if kind.is_attempt() {
+            let limit = self.0.attempt_limit.load(Ordering::Relaxed);
+            self.0
+                .attempts
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                    (used < limit).then_some(used + 1)
+                })
+                .map_err(|_| Exhausted::Attempts)?;
+        }
+        let number = self.0.sends.fetch_add(1, Ordering::Relaxed) + 1;
+        self.note(Event::SendBegan(kind), now);
+        Ok(SendNo(number))
+    }
+
+    /// Takes back an attempt that was refused before it was sent.
+    pub(crate) fn withdraw(&self, kind: SendKind) {
+        if kind.is_attempt() {
+            self.0.attempts.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many attempts were made so far.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts.load(Ordering::Relaxed)
+    }
+
+    /// What Balance chose for the visit that is under way or was the last.
+    #[must_use]
+    pub fn choice(&self) -> Option<Choice> {
+        self.ledger().choice.clone()
+    }
+
+    /// Notes what Balance chose, for the layers above and for the record.
+    pub(crate) fn choose(
+        &self,
+        endpoint: Option<Arc<Endpoint>>,
+        tier: Tier,
+        preference: Option<Fate>,
+        now: Instant,
+    ) {
+        let at = now.saturating_duration_since(self.0.started);
+        let mut ledger = self.ledger();
+        if let (Some(record), Some(endpoint)) = (&mut ledger.record, &endpoint) {
+            let endpoint = endpoint.clone();
+            record.apply(
+                Event::Chosen {
+                    endpoint,
+                    tier,
+                    preference,
+                },
+                at,
+            );
+        }
+        ledger.choice = Some(Choice {
+            endpoint,
+            preference,
+        });
+    }
+
+    /// Notes `event` in the record.
+    pub(crate) fn note(&self, event: Event, now: Instant) {
+        let at = now.saturating_duration_since(self.0.started);
+        self.with_record(|record| record.apply(event, at));
+    }
+
+    /// Takes the finished record. `None` if that was done before.
+    pub(crate) fn seal(&self, now: Instant) -> Option<Record> {
+        let mut record = self.ledger().record.take()?;
+        record.duration = now.saturating_duration_since(self.0.started);
+        Some(record)
+    }
+
+    fn with_record(&self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.ledger().record {
+            change(record);
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // Nothing in the critical sections can leave the ledger half changed.
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("id", &self.0.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendKind {
+    /// The first send of a visit.
+    First,
+    /// The first send with another credential, after the last one was limited or refused.
+    Rotation,
+    /// Once more to the same endpoint after a transport failure.
+    Quick,
+    /// Once more with the same credential after it was refreshed.
+    Refresh,
+}
+
+impl SendKind {
+    /// Whether the send is an attempt, of which a request has a limited number. A change of
+    /// credential is none: it is bounded by the number of credentials.
+    #[must_use]
+    pub const fn is_attempt(self) -> bool {
+        !matches!(self, Self::Rotation)
+    }
+
+    /// The name used in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Rotation => "rotation",
+            Self::Quick => "quick",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
+impl fmt::Display for SendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The number of a send in its request, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SendNo(pub u32);
+
+/// Why a request may not be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Exhausted {
+    /// The deadline has passed.
+    #[error("the deadline has passed")]
+    Deadline,
+    /// All attempts are used up.
+    #[error("all attempts are used up")]
+    Attempts,
+}
+
+/// The id of a request: the client's own, if it is sane, or a random one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(IdRepr);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum IdRepr {
+    // Formatted only when shown.
+    Random(u64),
+    Given(Arc<str>),
+}
+
+/// A text that cannot be a [`RequestId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request id has 1 to 64 characters out of letters, digits and . _ : -")]
+pub struct InvalidRequestId(());
+
+impl RequestId {
+    /// A new random id, like `qcc-0123456789abcdef`.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(IdRepr::Random(rand::random()))
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidRequestId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
+        let sane = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if (1..=64).contains(&text.len()) && text.bytes().all(sane) {
+            Ok(Self(IdRepr::Given(text.into())))
+        } else {
+            Err(InvalidRequestId(()))
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            IdRepr::Random(number) => write!(f, "qcc-{number:016x}"),
+            IdRepr::Given(text) => f.pad(text),
+        }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+/// The time since a request came in, for logs.
+pub(crate) fn since(exchange: &Exchange, now: Instant) -> Duration {
+    now.saturating_duration_since(exchange.started())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RTY-09
+    #[test]
+    fn a_change_of_credential_is_no_attempt() {
+        let exchange = Exchange::new(RequestId::random());
+        let now = time::now();
+        exchange.limit(now + Duration::from_secs(600), 2);
+        for kind in [
+            SendKind::First,
+            SendKind::Rotation,
+            SendKind::Rotation,
+            SendKind::Quick,
+        ] {
+            assert!(exchange.begin_send(kind, now).is_ok(), "{kind}");
+        }
+        assert_eq!(
+            exchange.begin_send(SendKind::Refresh, now),
+            Err(Exhausted::Attempts)
+        );
+        assert!(exchange.begin_send(SendKind::Rotation, now).is_ok());
+    }
+
+    // RTY-10
+    #[test]
+    fn nothing_is_sent_after_the_deadline() {
+        let exchange = Exchange::new(RequestId::random());
+        let now = time::now();
+        exchange.limit(now, 5);
+        assert_eq!(
+            exchange.begin_send(SendKind::Rotation, now),
+            Err(Exhausted::Deadline)
+        );
+    }
+
+    // OPS-14
+    #[test]
+    fn a_sane_id_of_the_client_is_taken_and_others_are_not() {
+        assert_eq!(
+            "req_01-a.b:c".parse::<RequestId>().unwrap().to_string(),
+            "req_01-a.b:c"
+        );
+        for bad in ["", "a b", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,572 @@
+//! The decision record: what was considered, tried and answered for one request.
+//!
+//! Layers emit [`Event`]s through their [`Exchange`](crate::exchange::Exchange); nobody reads
+//! them back to decide. Retry's outermost body seals the record exactly once and hands it to
+//! the [`RecordSink`]. A record holds no secret, no prompt and no answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::StatusCode;
+use smallvec::SmallVec;
+
+use crate::available::{Reason, ReasonCounts};
+use crate::endpoint::Endpoint;
+use crate::error::ErrorKind;
+use crate::exchange::{RequestId, SendKind};
+use crate::facts::{Dialect, Facts};
+use crate::failure::{Kind, Verdict, Wait};
+use crate::time::{Duration, Instant, SystemTime};
+
+/// At most this many endpoints that were left out are named for each visit; the others are
+/// counted.
+pub const NAMED_LEFT_OUT: usize = 16;
+
+/// Everything that was decided for one request. Times are durations since its start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// The id of the request.
+    pub id: RequestId,
+    /// When it came in.
+    pub started_at: SystemTime,
+    /// The cluster that served it.
+    pub cluster: Option<Arc<str>>,
+    /// Its dialect.
+    pub dialect: Option<Dialect>,
+    /// The model that it named.
+    pub model: Option<Arc<str>>,
+    /// Whether it asked for a stream.
+    pub stream: bool,
+    /// Its session, hashed.
+    pub session: Option<SessionHash>,
+    /// How long it had, up to its commit point.
+    pub deadline: Option<Duration>,
+    /// Its visits, in order.
+    pub visits: SmallVec<[VisitRecord; 4]>,
+    /// When its answer was committed.
+    pub committed: Option<Duration>,
+    /// What the answer said about tokens.
+    pub usage: Option<Usage>,
+    /// What happened to the binding of its session.
+    pub binding: Option<Transition>,
+    /// What the client got.
+    pub answer: Answer,
+    /// How long everything took, the body included.
+    pub duration: Duration,
+}
+
+impl Record {
+    pub(crate) fn new(id: RequestId, started_at: SystemTime) -> Self {
+        Self {
+            id,
+            started_at,
+            cluster: None,
+            dialect: None,
+            model: None,
+            stream: false,
+            session: None,
+            deadline: None,
+            visits: SmallVec::new(),
+            committed: None,
+            usage: None,
+            binding: None,
+            answer: Answer::Pending,
+            duration: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn set_facts(&mut self, facts: &Facts) {
+        self.dialect = facts.dialect;
+        self.model.clone_from(&facts.model);
+        self.stream = facts.stream;
+    }
+
+    /// Every send of every visit, in order, with the endpoint that it went to.
+    pub fn sends(&self) -> impl Iterator<Item = (Option<&Arc<Endpoint>>, &SendRecord)> {
+        self.visits.iter().flat_map(|visit| {
+            visit
+                .sends
+                .iter()
+                .map(|send| (visit.endpoint.as_ref(), send))
+        })
+    }
+
+    /// How many sends were attempts: those that count against the limit of a request.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.sends()
+            .filter(|(_, send)| {
+                send.kind.is_attempt() && !matches!(send.result, SendResult::Refused(_))
+            })
+            .count()
+    }
+
+    /// The endpoint that answered or, if none did, the last one that was tried.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.visits
+            .iter()
+            .rev()
+            .find_map(|visit| visit.endpoint.as_ref())
+    }
+
+    /// Applies `event`, which happened `at` after the start.
+    pub(crate) fn apply(&mut self, event: Event, at: Duration) {
+        match event {
+            Event::VisitBegan => self.visits.push(VisitRecord::new(at)),
+            Event::LeftOut(left_out) => {
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.left_out = left_out.named;
+                    visit.others = left_out.others;
+                }
+            }
+            Event::Chosen {
+                endpoint,
+                tier,
+                preference,
+            } => {
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.endpoint = Some(endpoint);
+                    visit.tier = Some(tier);
+                    visit.preference = preference;
+                }
+            }
+            Event::SendBegan(kind) => {
+                // Without Retry nobody begins a visit.
+                if self.visits.is_empty() {
+                    self.visits.push(VisitRecord::new(at));
+                }
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.sends.push(SendRecord::new(kind, at));
+                }
+            }
+            Event::Committed => {
+                self.committed = Some(at);
+                if let Some(send) = self.last_send() {
+                    send.result = SendResult::Committed;
+                }
+            }
+            Event::Credential(name) => self.on_send(|send| send.credential = Some(name)),
+            Event::FirstByte => self.on_send(|send| {
+                send.first_byte
+                    .get_or_insert(at.saturating_sub(send.started));
+            }),
+            Event::Status(status) => self.on_send(|send| send.status = Some(status)),
+            Event::Refused(reason) => self.end_send(at, SendResult::Refused(reason)),
+            Event::Failed { verdict, wait } => {
+                self.end_send(at, SendResult::Failed { verdict, wait })
+            }
+            Event::Ended { result, bytes } => {
+                self.on_send(|send| send.bytes = bytes);
+                self.end_send(at, result);
+            }
+            Event::Usage(usage) => self.usage = Some(usage),
+            Event::Session(session) => self.session = Some(session),
+            Event::Binding(transition) => self.binding = Some(transition),
+            Event::Answered(answer) => self.answer = answer,
+        }
+    }
+
+    fn last_send(&mut self) -> Option<&mut SendRecord> {
+        self.visits.last_mut()?.sends.last_mut()
+    }
+
+    fn on_send(&mut self, change: impl FnOnce(&mut SendRecord)) {
+        if let Some(send) = self.last_send() {
+            change(send);
+        }
+    }
+
+    /// Ends the last send, once: the layer that stands nearest to the upstream speaks first and
+    /// knows best.
+    fn end_send(&mut self, at: Duration, result: SendResult) {
+        self.on_send(|send| {
+            if matches!(send.result, SendResult::Pending | SendResult::Committed) {
+                send.duration = at.saturating_sub(send.started);
+                send.result = result;
+            }
+        });
+    }
+}
+
+/// One stay at one endpoint.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VisitRecord {
+    /// When it began.
+    pub started: Duration,
+    /// The endpoints that were looked at and left out, by name.
+    pub left_out: SmallVec<[LeftOut; 1]>,
+    /// Those beyond [`NAMED_LEFT_OUT`], by reason.
+    pub others: ReasonCounts,
+    /// The endpoint that was chosen.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// From which tier it was chosen.
+    pub tier: Option<Tier>,
+    /// What became of a preference for an endpoint.
+    pub preference: Option<Fate>,
+    /// What was sent there.
+    pub sends: SmallVec<[SendRecord; 1]>,
+}
+
+impl VisitRecord {
+    fn new(started: Duration) -> Self {
+        Self {
+            started,
+            left_out: SmallVec::new(),
+            others: ReasonCounts::default(),
+            endpoint: None,
+            tier: None,
+            preference: None,
+            sends: SmallVec::new(),
+        }
+    }
+}
+
+/// An endpoint that was left out of a choice.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// Which.
+    pub endpoint: Arc<Endpoint>,
+    /// Why.
+    pub reason: Reason,
+    /// Until when, on the monotonic clock.
+    pub until: Option<Instant>,
+}
+
+/// The endpoints that a choice left out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeftOuts {
+    pub(crate) named: SmallVec<[LeftOut; 1]>,
+    pub(crate) others: ReasonCounts,
+}
+
+impl LeftOuts {
+    /// Notes that `endpoint` was looked at and left out. One that is named already is not
+    /// named again.
+    pub(crate) fn push(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        reason: Reason,
+        until: Option<Instant>,
+    ) {
+        if self
+            .named
+            .iter()
+            .any(|known| known.endpoint.id() == endpoint.id())
+        {
+            return;
+        }
+        if self.named.len() < NAMED_LEFT_OUT {
+            self.named.push(LeftOut {
+                endpoint: endpoint.clone(),
+                reason,
+                until,
+            });
+        } else {
+            self.others.add(reason);
+        }
+    }
+}
+
+/// One request to an upstream with one credential.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SendRecord {
+    /// Why it was sent.
+    pub kind: SendKind,
+    /// The name of the credential.
+    pub credential: Option<Arc<str>>,
+    /// When it began.
+    pub started: Duration,
+    /// When the first byte of its body came, since its own start.
+    pub first_byte: Option<Duration>,
+    /// The status of its answer.
+    pub status: Option<StatusCode>,
+    /// How long it took, the body included.
+    pub duration: Duration,
+    /// How many bytes of its body went to the client.
+    pub bytes: u64,
+    /// What came of it.
+    pub result: SendResult,
+}
+
+impl SendRecord {
+    fn new(kind: SendKind, started: Duration) -> Self {
+        Self {
+            kind,
+            credential: None,
+            started,
+            first_byte: None,
+            status: None,
+            duration: Duration::ZERO,
+            bytes: 0,
+            result: SendResult::Pending,
+        }
+    }
+}
+
+/// What came of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendResult {
+    /// Nothing yet.
+    Pending,
+    /// It was refused before it was sent.
+    Refused(Reason),
+    /// It failed before its commit point.
+    Failed {
+        /// The verdict.
+        verdict: Verdict,
+        /// Which wait ran out.
+        wait: Option<Wait>,
+    },
+    /// Its answer was committed and has not ended.
+    Committed,
+    /// Its answer ended properly.
+    Clean,
+    /// Its answer broke after its commit point.
+    Broken(Verdict),
+    /// Nobody wanted the rest of it.
+    Canceled,
+}
+
+/// From which tier an endpoint was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Ready.
+    Ready,
+    /// Degraded, because none was ready.
+    Degraded,
+    /// Merely open or unhealthy, because nothing else was left.
+    LastResort,
+}
+
+impl Tier {
+    /// The name used in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::LastResort => "last_resort",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What became of a preference for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was chosen.
+    Honoured,
+    /// It could not be used now.
+    PassedOver {
+        /// Why.
+        reason: Reason,
+        /// Until when.
+        until: Option<Instant>,
+    },
+    /// It is no member any more.
+    Gone,
+}
+
+/// What happened to the binding of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transition {
+    /// A new binding was made.
+    Bound,
+    /// The bound endpoint answered; the lifetime starts again.
+    Refreshed,
+    /// Another endpoint answered this once; the binding stays.
+    Escaped,
+    /// The binding moved to the endpoint that answered.
+    Rebound,
+    /// The binding was removed.
+    Invalidated,
+}
+
+impl Transition {
+    /// The name used in records and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Refreshed => "refreshed",
+            Self::Escaped => "escaped",
+            Self::Rebound => "rebound",
+            Self::Invalidated => "invalidated",
+        }
+    }
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What the client got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Nothing yet.
+    Pending,
+    /// An upstream's answer, to its end.
+    Relayed {
+        /// Its status.
+        status: StatusCode,
+    },
+    /// An upstream's answer that broke and was closed in the client's dialect, or aborted.
+    Interrupted {
+        /// Its status.
+        status: StatusCode,
+        /// What broke it.
+        kind: Kind,
+    },
+    /// An error of ours.
+    Failed(ErrorKind),
+    /// The client went away.
+    Canceled,
+}
+
+/// Tokens, as the answer told them; what it did not tell is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// All input tokens, cached ones included.
+    pub input: Option<u64>,
+    /// Input tokens read from a cache.
+    pub cached: Option<u64>,
+    /// All output tokens, reasoning included.
+    pub output: Option<u64>,
+}
+
+/// A session id, hashed: the first 128 bits of SHA-256, shown as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionHash(pub [u8; 16]);
+
+impl fmt::Display for SessionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SessionHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionHash({self})")
+    }
+}
+
+/// Something that was decided or happened, for the record.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Retry began a visit.
+    VisitBegan,
+    /// A send of this kind began in the current visit.
+    SendBegan(SendKind),
+    /// Balance left endpoints out.
+    LeftOut(LeftOuts),
+    /// Balance chose an endpoint.
+    Chosen {
+        endpoint: Arc<Endpoint>,
+        tier: Tier,
+        preference: Option<Fate>,
+    },
+    /// The token pool leased a credential.
+    Credential(Arc<str>),
+    /// The head of an answer came.
+    Status(StatusCode),
+    /// The first byte of a body came.
+    FirstByte,
+    /// The send was refused before it was sent.
+    Refused(Reason),
+    /// The send failed before its commit point.
+    Failed {
+        verdict: Verdict,
+        wait: Option<Wait>,
+    },
+    /// The answer was committed.
+    Committed,
+    /// The committed answer ended after so many bytes.
+    Ended { result: SendResult, bytes: u64 },
+    /// The answer told its use of tokens.
+    Usage(Usage),
+    /// The request belongs to a session.
+    Session(SessionHash),
+    /// Affinity changed a binding.
+    Binding(Transition),
+    /// The client got this.
+    Answered(Answer),
+}
+
+/// Takes the record of each finished request. Called on the request's own task: hand it on,
+/// do not wait.
+pub trait RecordSink: fmt::Debug + Send + Sync + 'static {
+    /// A request came to its end.
+    fn finished(&self, record: Arc<Record>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record::new(RequestId::random(), SystemTime::UNIX_EPOCH)
+    }
+
+    // XPL-01
+    #[test]
+    fn a_send_ends_once_and_the_first_to_speak_is_believed() {
+        let mut record = record();
+        let at = Duration::from_millis;
+        record.apply(Event::VisitBegan, at(0));
+        record.apply(Event::SendBegan(SendKind::First), at(1));
+        let verdict = Verdict::new(Kind::Server);
+        record.apply(
+            Event::Failed {
+                verdict,
+                wait: None,
+            },
+            at(5),
+        );
+        record.apply(
+            Event::Failed {
+                verdict: Verdict::new(Kind::Transport),
+                wait: None,
+            },
+            at(9),
+        );
+        let (_, send) = record.sends().next().unwrap();
+        assert_eq!(
+            send.result,
+            SendResult::Failed {
+                verdict,
+                wait: None
+            }
+        );
+        assert_eq!(send.duration, at(4));
+    }
+
+    // XPL-01
+    #[test]
+    fn sixteen_are_left_out_by_name_and_the_others_are_counted() {
+        let mut left_out = LeftOuts::default();
+        for number in 0..20 {
+            let base = format!("http://h{number}.example").parse().unwrap();
+            let endpoint = Arc::new(Endpoint::new(format!("e{number}"), base));
+            left_out.push(&endpoint, Reason::Open, None);
+            left_out.push(&endpoint, Reason::Open, None);
+        }
+        assert_eq!(left_out.named.len(), NAMED_LEFT_OUT);
+        assert!(left_out.others.get(Reason::Open) >= 4);
+    }
+}
