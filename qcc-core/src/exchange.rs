@@ -1,6 +1,7 @@
 //! One client request, from its arrival to the end of its answer.
 
 use std::fmt;
+use std::mem;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,7 +11,7 @@ use http::Extensions;
 use crate::endpoint::Endpoint;
 use crate::facts::Facts;
 use crate::record::{Event, Fate, Record, Tier};
-use crate::time::{self, Duration, Instant, SystemClock, SystemTime, WallClock as _};
+use crate::time::{self, Instant, SystemClock, SystemTime, WallClock as _};
 use crate::visit::Visit;
 
 /// What all layers know of one client request. Cheap to clone; made by the first of our layers
@@ -30,9 +31,17 @@ struct Inner {
 }
 
 struct Ledger {
-    /// `None` once sealed.
-    record: Option<Record>,
+    record: Draft,
     choice: Option<Choice>,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is one field of one allocation a request"
+)]
+enum Draft {
+    Open(Record),
+    Sealed(Arc<Record>),
 }
 
 /// What Balance chose for the visit that is under way, and what became of a preference.
@@ -63,7 +72,7 @@ impl Exchange {
             attempts: AtomicU32::new(0),
             sends: AtomicU32::new(0),
             ledger: Mutex::new(Ledger {
-                record: Some(Record::new(id.clone(), date)),
+                record: Draft::Open(Record::new(id.clone(), date)),
                 choice: None,
             }),
             id,
@@ -194,7 +203,7 @@ impl Exchange {
     ) {
         let at = now.saturating_duration_since(self.0.started);
         let mut ledger = self.ledger();
-        if let (Some(record), Some(endpoint)) = (&mut ledger.record, &endpoint) {
+        if let (Draft::Open(record), Some(endpoint)) = (&mut ledger.record, &endpoint) {
             let endpoint = endpoint.clone();
             record.apply(
                 Event::Chosen {
@@ -217,15 +226,30 @@ impl Exchange {
         self.with_record(|record| record.apply(event, at));
     }
 
-    /// Takes the finished record. `None` if that was done before.
-    pub(crate) fn seal(&self, now: Instant) -> Option<Record> {
-        let mut record = self.ledger().record.take()?;
-        record.duration = now.saturating_duration_since(self.0.started);
+    /// Closes the record. `None` if that was done before.
+    pub(crate) fn seal(&self, now: Instant) -> Option<Arc<Record>> {
+        let mut ledger = self.ledger();
+        let Draft::Open(record) = &mut ledger.record else {
+            return None;
+        };
+        record.close(now.saturating_duration_since(self.0.started));
+        let empty = Record::new(self.0.id.clone(), record.started_at);
+        let record = Arc::new(mem::replace(record, empty));
+        ledger.record = Draft::Sealed(record.clone());
         Some(record)
     }
 
+    /// The record of the request, once its answer has ended. Retry closes it.
+    #[must_use]
+    pub fn record(&self) -> Option<Arc<Record>> {
+        match &self.ledger().record {
+            Draft::Sealed(record) => Some(record.clone()),
+            Draft::Open(_) => None,
+        }
+    }
+
     fn with_record(&self, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.ledger().record {
+        if let Draft::Open(record) = &mut self.ledger().record {
             change(record);
         }
     }
@@ -352,14 +376,10 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The time since a request came in, for logs.
-pub(crate) fn since(exchange: &Exchange, now: Instant) -> Duration {
-    now.saturating_duration_since(exchange.started())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Duration;
 
     // RTY-09
     #[test]

@@ -168,6 +168,18 @@ impl Record {
         }
     }
 
+    /// Ends the record `at` after the start.
+    pub(crate) fn close(&mut self, at: Duration) {
+        self.duration = at;
+        // Without a classifier nobody has told how the send ended.
+        let result = match self.answer {
+            Answer::Relayed { .. } => SendResult::Clean,
+            Answer::Interrupted { kind, .. } => SendResult::Broken(Verdict::new(kind)),
+            _ => SendResult::Canceled,
+        };
+        self.end_send(at, result);
+    }
+
     fn last_send(&mut self) -> Option<&mut SendRecord> {
         self.visits.last_mut()?.sends.last_mut()
     }

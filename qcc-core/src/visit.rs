@@ -20,6 +20,8 @@ pub struct Visit {
     pub excluded: Excluded,
     /// The endpoint that is wanted.
     pub preferred: Option<Preferred>,
+    /// The endpoint that called this request invalid, if this visit is to give a second opinion.
+    pub contested: Option<EndpointId>,
     /// Whether the breaker has to let it through.
     pub admission: Admission,
     /// The credential that the send uses. Without one nothing leaves for an endpoint that needs
@@ -36,6 +38,7 @@ impl Visit {
             number: 1,
             excluded: Excluded::default(),
             preferred: None,
+            contested: None,
             admission: Admission::Normal,
             credential: None,
         }
