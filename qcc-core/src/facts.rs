@@ -117,3 +117,13 @@ pub trait ReadFacts: fmt::Debug + Send + Sync + 'static {
     /// up to which bodies are kept; then the head alone must do.
     fn facts(&self, head: &Parts, body: Option<&[u8]>) -> Facts;
 }
+
+/// Reads nothing: every request is one of an unknown kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFacts;
+
+impl ReadFacts for NoFacts {
+    fn facts(&self, _: &Parts, _: Option<&[u8]>) -> Facts {
+        Facts::default()
+    }
+}

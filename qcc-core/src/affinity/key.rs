@@ -15,3 +15,13 @@ pub trait AffinityKey: fmt::Debug + Send + Sync + 'static {
     /// before it is stored or shown.
     fn key<'a>(&self, head: &'a Parts, facts: &'a Facts) -> Option<Cow<'a, str>>;
 }
+
+/// Finds no session: every request is balanced freely.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAffinity;
+
+impl AffinityKey for NoAffinity {
+    fn key<'a>(&self, _: &'a Parts, _: &'a Facts) -> Option<Cow<'a, str>> {
+        None
+    }
+}

@@ -20,6 +20,9 @@ mod classifier;
 mod config;
 mod future;
 mod layer;
+mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,6 +37,7 @@ pub use self::classifier::{Classify, Hold, Plan, Progress, Sent, Watch};
 pub use self::config::{InvalidTimeout, Timeouts};
 pub use self::future::ResponseFuture;
 pub use self::layer::ErrorClassifyLayer;
+pub use self::status::ByStatus;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::time;

@@ -25,6 +25,8 @@ mod history;
 mod layer;
 mod policy;
 mod quick;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::sync::Arc;
