@@ -25,3 +25,6 @@ pub mod simulate;
 pub mod stream;
 pub mod token;
 pub mod upstream;
+
+#[cfg(test)]
+pub(crate) mod testing;
