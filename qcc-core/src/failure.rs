@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode};
 use crate::available::Reason;
 use crate::body::{RequestBody, RequestBodyError};
 use crate::error::BoxError;
+use crate::exchange::Exhausted;
 use crate::time::Instant;
 
 /// What went wrong. The kind decides what happens next.
@@ -358,6 +359,14 @@ impl Failed {
         } else {
             Verdict::new(Kind::Transport)
         }
+    }
+
+    /// The verdict on the error of a visit; `None` if nothing was sent, because then the error
+    /// says nothing of credential or endpoint.
+    #[must_use]
+    pub(crate) fn verdict_if_sent(error: &(dyn StdError + 'static)) -> Option<Verdict> {
+        let unsent = find::<Refused>(error).is_some() || find::<Exhausted>(error).is_some();
+        (!unsent).then(|| Self::verdict_of(error))
     }
 }
 

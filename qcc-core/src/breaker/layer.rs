@@ -1,0 +1,27 @@
+//! The layer.
+
+use tower::Layer;
+
+use super::{Breaker, CircuitBreakerService};
+
+/// Puts a circuit breaker around the service of one endpoint.
+#[derive(Clone, Debug)]
+pub struct CircuitBreakerLayer {
+    breaker: Breaker,
+}
+
+impl CircuitBreakerLayer {
+    /// A layer that asks and tells `breaker`.
+    #[must_use]
+    pub const fn new(breaker: Breaker) -> Self {
+        Self { breaker }
+    }
+}
+
+impl<S> Layer<S> for CircuitBreakerLayer {
+    type Service = CircuitBreakerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService::new(inner, self.breaker.clone())
+    }
+}

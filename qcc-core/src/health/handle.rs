@@ -1,0 +1,267 @@
+//! The handle: the record behind its lock, and the call that enters itself there.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::StatusCode;
+use tracing::{error, info};
+
+use super::state::{Ended, Failure, Snapshot, State, Transition};
+use crate::available::{Availability, Available, Query};
+use crate::body::{Guard, Settled};
+use crate::endpoint::Endpoint;
+use crate::exchange::Exchange;
+use crate::failure::{Failed, Verdict};
+use crate::time::{self, Duration, Instant};
+
+/// The health of one endpoint: given to its [layer](super::HealthLayer), registered as a gate,
+/// changed by the operator. Cheap to clone; all clones are one record.
+#[derive(Clone)]
+pub struct Health(Arc<Shared>);
+
+struct Shared {
+    endpoint: Arc<Endpoint>,
+    state: Mutex<State>,
+    /// Bit 0 is set if anything could keep a request away, above it stands the epoch. Published
+    /// under the lock; a look at an endpoint that is well needs no more than this.
+    glance: AtomicU64,
+}
+
+const NOTABLE: u64 = 1;
+
+fn glance_at(state: &State) -> u64 {
+    state.epoch() << 1 | u64::from(state.is_notable())
+}
+
+impl Health {
+    /// The record of `endpoint`, of which nothing is known yet. It is enabled if the endpoint's
+    /// configuration says so.
+    #[must_use]
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        let state = State::new(endpoint.enabled());
+        let glance = AtomicU64::new(glance_at(&state));
+        Self(Arc::new(Shared {
+            endpoint,
+            state: Mutex::new(state),
+            glance,
+        }))
+    }
+
+    /// The endpoint that it is the record of.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0.endpoint
+    }
+
+    /// The record as it is at `now`. Changes nothing.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        self.lock().snapshot(now)
+    }
+
+    /// The operator wants the endpoint used, and takes its credential for good again. Visits
+    /// that began before can refuse it no more. Returns whether anything changed.
+    pub fn enable(&self) -> bool {
+        let changed = self.change(State::enable);
+        if changed {
+            self.log_switch("disabled => enabled (operator)");
+        }
+        changed
+    }
+
+    /// The operator does not want the endpoint used. Returns whether anything changed.
+    pub fn disable(&self) -> bool {
+        let changed = self.change(State::disable);
+        if changed {
+            self.log_switch("enabled => disabled (operator)");
+        }
+        changed
+    }
+
+    /// A verification probe proved the credential good: an earlier refusal is taken back, what
+    /// the operator wants stays. Returns whether anything changed.
+    pub fn verified(&self) -> bool {
+        let changed = self.change(State::verified);
+        if changed {
+            self.log_switch("auth_failed => enabled (verified)");
+        }
+        changed
+    }
+
+    /// Puts the endpoint into the second tier until `until` or its next success.
+    pub fn degrade(&self, until: Instant) {
+        self.change(|state| state.degrade(until));
+    }
+
+    /// Begins a call.
+    pub(super) fn begin(&self, exchange: Exchange) -> Call {
+        Call {
+            health: self.clone(),
+            exchange,
+            epoch: self.glance() >> 1,
+            started: time::now(),
+            answered: None,
+            good: false,
+        }
+    }
+
+    fn glance(&self) -> u64 {
+        self.0.glance.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Counters and flags: a step that panicked leaves nothing that a later one relies on.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        self.0.glance.store(glance_at(&state), Ordering::Release);
+        result
+    }
+
+    fn log_switch(&self, change: &'static str) {
+        let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
+        info!(%endpoint, name, "health: {change}");
+    }
+
+    fn log_skipped(&self, model: &str, until: Instant, now: Instant) {
+        let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
+        let wait = until.saturating_duration_since(now);
+        info!(%endpoint, name, model, ?wait, "health: model served => skipped");
+    }
+}
+
+impl Available for Health {
+    fn availability(&self, query: &Query<'_>) -> Availability {
+        if self.glance() & NOTABLE == 0 {
+            return Availability::Ready;
+        }
+        let model = query.facts.model.as_deref();
+        self.lock().availability(model, query.now)
+    }
+
+    fn overruled(&self, query: &Query<'_>) {
+        let Some(model) = &query.facts.model else {
+            return;
+        };
+        let transition = self.change(|state| state.overruled(model, query.now));
+        if let Some(Transition::ModelSkipped(until)) = transition {
+            self.log_skipped(model, until, query.now);
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("endpoint", self.0.endpoint.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One call of an endpoint. It is entered in the record when its answer ends; one that is
+/// dropped before is not.
+#[derive(Debug)]
+pub struct Call {
+    health: Health,
+    exchange: Exchange,
+    epoch: u64,
+    started: Instant,
+    /// How long the answer took up to its commit point.
+    answered: Option<Duration>,
+    /// Whether the status of the answer is one of success.
+    good: bool,
+}
+
+impl Call {
+    /// The answer was committed.
+    pub(super) fn commit(&mut self, status: StatusCode) {
+        self.answered = Some(time::now().saturating_duration_since(self.started));
+        self.good = status.is_success();
+    }
+
+    /// The call failed before its commit point.
+    pub(super) fn fail_by(mut self, error: &(dyn std::error::Error + 'static)) {
+        let Some(verdict) = Failed::verdict_if_sent(error) else {
+            return;
+        };
+        let now = time::now();
+        let status = Failed::find(error).and_then(Failed::status);
+        self.answered = status.map(|_| now.saturating_duration_since(self.started));
+        self.fail(
+            now,
+            Failure {
+                verdict,
+                status,
+                committed: false,
+            },
+        );
+    }
+
+    fn fail(self, now: Instant, failure: Failure) {
+        let ended = self.ended(now);
+        let transition = self.enter(now, |state| state.failed(ended, failure));
+        let (endpoint, name) = (self.health.0.endpoint.id(), self.health.0.endpoint.name());
+        match transition {
+            Some(Transition::AuthFailed) => error!(
+                request = %self.exchange.id(),
+                %endpoint,
+                %name,
+                status = failure.status.map(|status| status.as_u16()),
+                "health: enabled => disabled (auth_failed)"
+            ),
+            Some(Transition::Cooling(until)) => {
+                let wait = until.saturating_duration_since(now);
+                info!(%endpoint, %name, kind = %failure.verdict.kind, ?wait, "health: ready => cooling");
+            }
+            Some(Transition::ModelSkipped(until)) => {
+                let model = ended.model.map_or("", |model| model);
+                self.health.log_skipped(model, until, now);
+            }
+            None => {}
+        }
+    }
+
+    fn ended(&self, now: Instant) -> Ended<'_> {
+        Ended {
+            epoch: self.epoch,
+            now,
+            time: self.answered,
+            request: self.exchange.id(),
+            model: self.exchange.facts().model.as_ref(),
+        }
+    }
+
+    fn enter<T>(&self, now: Instant, enter: impl FnOnce(&mut State) -> T) -> T {
+        self.health.change(|state| {
+            let result = enter(state);
+            if state.is_notable() {
+                state.purge(now);
+            }
+            result
+        })
+    }
+}
+
+impl Guard for Call {
+    fn settle(self, settled: Settled) {
+        match settled {
+            Settled::Clean => {
+                let now = time::now();
+                self.enter(now, |state| state.succeeded(self.ended(now), self.good));
+            }
+            Settled::Broken(kind) => self.fail(
+                time::now(),
+                Failure {
+                    verdict: Verdict::new(kind),
+                    status: None,
+                    committed: true,
+                },
+            ),
+            Settled::Canceled => {}
+        }
+    }
+}

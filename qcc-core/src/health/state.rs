@@ -1,0 +1,450 @@
+//! The record of one endpoint: pure, without clock, lock or log.
+//!
+//! An *epoch* begins when the credential is refused and when somebody takes that back. A visit
+//! carries the epoch in which it began. What it finds out about the credential is believed only
+//! if the epoch is still the same, so that neither an old success nor an old refusal undoes
+//! what was learnt or decided since.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::marks::{Marks, SKIPPED_FOR};
+use crate::available::{Availability, Reason};
+use crate::exchange::RequestId;
+use crate::failure::{Blame, Kind, Verdict};
+use crate::time::{Duration, Instant};
+
+/// What the record of one endpoint holds.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What the operator wants.
+    wanted: bool,
+    auth_failure: Option<AuthFailure>,
+    /// Never [`Status::Degraded`], which is a matter of time.
+    status: Status,
+    epoch: u64,
+    cooling: Option<Instant>,
+    degraded: Option<Instant>,
+    total: u64,
+    failed: u64,
+    /// How many calls have a response time, and the sum of these.
+    timed: u64,
+    time: Duration,
+    last_failure: Option<LastFailure>,
+    marks: Marks,
+}
+
+/// How an endpoint does, as far as its answers tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Nothing is known yet.
+    #[default]
+    Unknown,
+    /// Its last answer was good.
+    Healthy,
+    /// It answers, but is to be used only if nothing better is left.
+    Degraded,
+    /// Its credential was refused.
+    Unhealthy,
+}
+
+impl Status {
+    /// The name used in listings, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// The refusal of an endpoint's last usable credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuthFailure {
+    /// Since when it is known.
+    pub since: Instant,
+    /// The status of the answer, if there was one.
+    pub status: Option<StatusCode>,
+    /// The request that met it.
+    pub request: RequestId,
+}
+
+/// The last failure of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastFailure {
+    /// What went wrong.
+    pub kind: Kind,
+    /// The status of the answer, if there was one.
+    pub status: Option<StatusCode>,
+    /// When.
+    pub at: Instant,
+    /// The request that met it.
+    pub request: RequestId,
+}
+
+/// The record of an endpoint at one moment. Reading it changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Whether it may be used: the operator wants it, and its credential was not refused.
+    pub enabled: bool,
+    /// What the operator wants, kept apart from what happened.
+    pub wanted: bool,
+    /// The refusal of its credential, until it is taken back.
+    pub auth_failure: Option<AuthFailure>,
+    /// How it does.
+    pub status: Status,
+    /// Until when it asked not to be used.
+    pub cooling: Option<Instant>,
+    /// Calls that came to an end. One that the client gave up is none.
+    pub total: u64,
+    /// Those of them that failed through the fault of endpoint or credential.
+    pub failed: u64,
+    /// The mean time up to the commit point or the failed answer, of the calls that have one.
+    pub response_time: Option<Duration>,
+    /// The last failure that was not the caller's.
+    pub last_failure: Option<LastFailure>,
+    /// The models that it is not asked for, and until when.
+    pub models: Vec<(Arc<str>, Instant)>,
+}
+
+impl Snapshot {
+    /// Why it is switched off.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match (self.wanted, &self.auth_failure) {
+            (false, _) => Some(Reason::Disabled),
+            (true, Some(_)) => Some(Reason::AuthFailed),
+            (true, None) => None,
+        }
+    }
+
+    /// The share of calls that did not fail, in percent; `None` before the first call.
+    #[must_use]
+    pub fn success_rate(&self) -> Option<f64> {
+        let good = self.total.saturating_sub(self.failed);
+        (self.total > 0).then(|| good as f64 / self.total as f64 * 100.0)
+    }
+
+    /// Failures in a row: those that the breaker counts, and one more while the credential is
+    /// refused.
+    #[must_use]
+    pub const fn consecutive_failures(&self, breaker: u32) -> u32 {
+        breaker.saturating_add(self.auth_failure.is_some() as u32)
+    }
+
+    /// [`is_healthy`] for this record and a breaker that counts `breaker` failures.
+    #[must_use]
+    pub const fn is_healthy(&self, breaker: u32, max_failures: u32) -> bool {
+        is_healthy(
+            self.wanted,
+            self.auth_failure.is_some(),
+            self.status,
+            self.consecutive_failures(breaker),
+            max_failures,
+        )
+    }
+}
+
+/// Whether an endpoint is healthy: it is enabled, its credential is not refused, it is neither
+/// degraded nor unhealthy, and fewer than `max_failures` visits failed in a row. Each of these
+/// alone decides against it.
+#[must_use]
+pub const fn is_healthy(
+    enabled: bool,
+    auth_failed: bool,
+    status: Status,
+    consecutive_failures: u32,
+    max_failures: u32,
+) -> bool {
+    enabled
+        && !auth_failed
+        && matches!(status, Status::Unknown | Status::Healthy)
+        && consecutive_failures < max_failures
+}
+
+/// A call that came to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended<'a> {
+    /// The epoch in which it began.
+    pub(super) epoch: u64,
+    pub(super) now: Instant,
+    /// How long its answer took; `None` without one.
+    pub(super) time: Option<Duration>,
+    pub(super) request: &'a RequestId,
+    pub(super) model: Option<&'a Arc<str>>,
+}
+
+/// A failure, as a call met it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    pub(super) verdict: Verdict,
+    pub(super) status: Option<StatusCode>,
+    /// Whether the answer was committed before it broke.
+    pub(super) committed: bool,
+}
+
+/// Something that changed, to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transition {
+    AuthFailed,
+    Cooling(Instant),
+    ModelSkipped(Instant),
+}
+
+impl State {
+    pub(super) fn new(wanted: bool) -> Self {
+        Self {
+            wanted,
+            auth_failure: None,
+            status: Status::Unknown,
+            epoch: 0,
+            cooling: None,
+            degraded: None,
+            total: 0,
+            failed: 0,
+            timed: 0,
+            time: Duration::ZERO,
+            last_failure: None,
+            marks: Marks::default(),
+        }
+    }
+
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether there is anything that could keep a request away, perhaps only in the past.
+    pub(super) fn is_notable(&self) -> bool {
+        !self.wanted
+            || self.auth_failure.is_some()
+            || self.cooling.is_some()
+            || self.degraded.is_some()
+            || self.marks.any()
+    }
+
+    pub(super) fn availability(&self, model: Option<&str>, now: Instant) -> Availability {
+        let running = |until: &Instant| now < *until;
+        if !self.wanted {
+            return Availability::out(Reason::Disabled, None);
+        }
+        if self.auth_failure.is_some() {
+            return Availability::out(Reason::AuthFailed, None);
+        }
+        if let Some(until) = self.cooling.filter(running) {
+            return Availability::out(Reason::Cooling, Some(until));
+        }
+        if let Some(until) = model.and_then(|model| self.marks.until(model, now)) {
+            return Availability::out(Reason::Model, Some(until));
+        }
+        if self.degraded.is_some_and(|until| running(&until)) {
+            return Availability::Degraded;
+        }
+        Availability::Ready
+    }
+
+    /// A call ended well. `good` tells whether its status was one of success.
+    pub(super) fn succeeded(&mut self, ended: Ended<'_>, good: bool) {
+        self.count(ended);
+        if good && ended.epoch == self.epoch && self.auth_failure.is_none() {
+            self.status = Status::Healthy;
+            self.degraded = None;
+        }
+    }
+
+    /// A call failed.
+    pub(super) fn failed(&mut self, ended: Ended<'_>, failure: Failure) -> Option<Transition> {
+        let Failure {
+            verdict,
+            status,
+            committed,
+        } = failure;
+        self.count(ended);
+        if verdict.blame == Blame::Caller {
+            return None;
+        }
+        self.failed += 1;
+        self.last_failure = Some(LastFailure {
+            kind: verdict.kind,
+            status,
+            at: ended.now,
+            request: ended.request.clone(),
+        });
+        match (verdict.kind, verdict.blame) {
+            // Inside a committed answer the kind is only the endpoint's word for it: no pool
+            // below has said whether another credential is left.
+            (Kind::Auth, Blame::Credential) if !committed => self.auth_failed(ended, status),
+            (Kind::NotFound, Blame::Endpoint) => {
+                let until = verdict.until.unwrap_or(ended.now + SKIPPED_FOR);
+                let new = self.marks.skip(ended.model?, until, ended.now);
+                new.then_some(Transition::ModelSkipped(until))
+            }
+            (_, Blame::Endpoint) => self.cool(verdict.until?, ended.now),
+            _ => None,
+        }
+    }
+
+    fn auth_failed(&mut self, ended: Ended<'_>, status: Option<StatusCode>) -> Option<Transition> {
+        if ended.epoch != self.epoch || self.auth_failure.is_some() {
+            return None;
+        }
+        self.epoch += 1;
+        self.status = Status::Unhealthy;
+        self.auth_failure = Some(AuthFailure {
+            since: ended.now,
+            status,
+            request: ended.request.clone(),
+        });
+        Some(Transition::AuthFailed)
+    }
+
+    fn cool(&mut self, until: Instant, now: Instant) -> Option<Transition> {
+        if until <= now || self.cooling.is_some_and(|known| known >= until) {
+            return None;
+        }
+        self.cooling = Some(until);
+        Some(Transition::Cooling(until))
+    }
+
+    fn count(&mut self, ended: Ended<'_>) {
+        self.total += 1;
+        if let Some(time) = ended.time {
+            self.timed += 1;
+            self.time = self.time.saturating_add(time);
+        }
+    }
+
+    /// Another endpoint answered what this one had called invalid.
+    pub(super) fn overruled(&mut self, model: &Arc<str>, now: Instant) -> Option<Transition> {
+        let skipped = self.marks.overruled(model, now);
+        skipped.then(|| Transition::ModelSkipped(now + SKIPPED_FOR))
+    }
+
+    /// The operator wants it used. Returns whether it was not.
+    pub(super) fn enable(&mut self) -> bool {
+        let was_off = !self.wanted;
+        self.wanted = true;
+        let was_refused = self.verified();
+        if was_off && !was_refused {
+            self.epoch += 1;
+        }
+        was_off || was_refused
+    }
+
+    /// The operator does not want it used. Returns whether it was.
+    pub(super) const fn disable(&mut self) -> bool {
+        std::mem::replace(&mut self.wanted, false)
+    }
+
+    /// The credential is known to be good. Returns whether it was refused before.
+    pub(super) fn verified(&mut self) -> bool {
+        let was_refused = self.auth_failure.take().is_some();
+        if was_refused {
+            self.epoch += 1;
+            self.status = Status::Unknown;
+        }
+        was_refused
+    }
+
+    /// To be used only if nothing better is left, until `until` or a success.
+    pub(super) fn degrade(&mut self, until: Instant) {
+        self.degraded = self.degraded.max(Some(until));
+    }
+
+    /// Forgets what has passed.
+    pub(super) fn purge(&mut self, now: Instant) {
+        let running = |until: &Instant| now < *until;
+        self.cooling = self.cooling.filter(running);
+        self.degraded = self.degraded.filter(running);
+        self.marks.purge(now);
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let running = |until: &Instant| now < *until;
+        let degraded = self.degraded.is_some_and(|until| running(&until));
+        let status = match self.status {
+            Status::Unknown | Status::Healthy if degraded => Status::Degraded,
+            status => status,
+        };
+        let mut models: Vec<_> = self
+            .marks
+            .iter(now)
+            .map(|(model, until)| (model.clone(), until))
+            .collect();
+        models.sort_unstable();
+        Snapshot {
+            enabled: self.wanted && self.auth_failure.is_none(),
+            wanted: self.wanted,
+            auth_failure: self.auth_failure.clone(),
+            status,
+            cooling: self.cooling.filter(running),
+            total: self.total,
+            failed: self.failed,
+            response_time: (self.timed > 0).then(|| self.time.div_f64(self.timed as f64)),
+            last_failure: self.last_failure.clone(),
+            models,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    // SEL-06
+    #[test]
+    fn disabled_auth_failed_or_unhealthy_is_each_enough_to_be_unhealthy() {
+        assert!(is_healthy(true, false, Status::Healthy, 0, 3));
+        for status in [Status::Unknown, Status::Healthy] {
+            assert!(!is_healthy(false, false, status, 0, 3));
+            assert!(!is_healthy(true, true, status, 0, 3));
+        }
+        assert!(!is_healthy(true, false, Status::Unhealthy, 0, 3));
+    }
+
+    // SEL-07
+    #[test]
+    fn as_many_failures_as_allowed_are_too_many_and_one_less_is_not() {
+        assert!(!is_healthy(true, false, Status::Healthy, 3, 3));
+        assert!(is_healthy(true, false, Status::Healthy, 2, 3));
+    }
+
+    // SEL-08
+    #[test]
+    fn unknown_and_healthy_are_healthy_and_degraded_is_not() {
+        assert!(is_healthy(true, false, Status::Unknown, 0, 3));
+        assert!(is_healthy(true, false, Status::Healthy, 0, 3));
+        assert!(!is_healthy(true, false, Status::Degraded, 0, 3));
+    }
+
+    // SEL-16
+    #[test]
+    fn a_degraded_one_is_second_tier_until_its_time_or_a_success() {
+        let now = time::now();
+        let until = now + Duration::from_secs(60);
+        let request = RequestId::random();
+        let mut state = State::new(true);
+        state.degrade(until);
+        assert_eq!(state.availability(None, now), Availability::Degraded);
+        assert_eq!(state.snapshot(now).status, Status::Degraded);
+        assert!(state.snapshot(now).enabled, "it never disables");
+        assert_eq!(state.availability(None, until), Availability::Ready);
+        let ended = Ended {
+            epoch: state.epoch(),
+            now,
+            time: None,
+            request: &request,
+            model: None,
+        };
+        state.succeeded(ended, true);
+        assert_eq!(state.availability(None, now), Availability::Ready);
+        assert!(!state.is_notable());
+    }
+}
