@@ -28,7 +28,7 @@ struct Shared {
     glance: AtomicU64,
 }
 
-const NOTABLE: u64 = 1;
+pub(super) const NOTABLE: u64 = 1;
 
 fn glance_at(state: &State) -> u64 {
     state.epoch() << 1 | u64::from(state.is_notable())
@@ -106,7 +106,7 @@ impl Health {
         }
     }
 
-    fn glance(&self) -> u64 {
+    pub(super) fn glance(&self) -> u64 {
         self.0.glance.load(Ordering::Acquire)
     }
 

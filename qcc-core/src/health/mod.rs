@@ -94,6 +94,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::Pin;
     use std::sync::Arc;
 
     use tokio_test::{assert_pending, task};
@@ -132,10 +133,12 @@ mod tests {
         ask(health, "a-model", answer).await
     }
 
+    type Visiting = Pin<Box<dyn Future<Output = Result<(), BoxError>>>>;
+
     /// A request that is on its way: the answer is given later.
     struct Pending {
         answer: tokio::sync::oneshot::Sender<Answer>,
-        visit: task::Spawn<std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>>>>>,
+        visit: task::Spawn<Visiting>,
     }
 
     impl Pending {
@@ -149,8 +152,7 @@ mod tests {
             let mut visit = task::spawn(Box::pin(async move {
                 let response = send(&mut service, request()).await?;
                 drain(response.into_body()).await.map(drop)
-            })
-                as std::pin::Pin<Box<dyn Future<Output = _>>>);
+            }) as Visiting);
             assert_pending!(visit.poll());
             assert_pending!(visit.poll());
             Self { answer, visit }
@@ -452,6 +454,13 @@ mod tests {
         assert_eq!(availability(&health, "a-model"), out);
         tokio::time::advance(Duration::from_secs(20)).await;
         assert_eq!(availability(&health, "a-model"), Availability::Ready);
+        assert_eq!(health.glance() & handle::NOTABLE, handle::NOTABLE);
+        visit(&health, answer("ok")).await.unwrap();
+        assert_eq!(
+            health.glance() & handle::NOTABLE,
+            0,
+            "the past is forgotten"
+        );
     }
 
     // SEC-01, SEC-02
