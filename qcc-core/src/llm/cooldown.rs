@@ -318,3 +318,238 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - 719_468
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2025-08-21T12:40:00Z.
+    const NOW: u64 = 1_755_780_000;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    /// The cool-down in seconds.
+    fn wait(kind: Kind, pairs: &[(&'static str, &str)], body: &str) -> Option<f64> {
+        let headers = headers(pairs);
+        let json = serde_json::from_str(body).unwrap_or_default();
+        let date = date(Some(&headers), now());
+        cool_down(kind, Some(&headers), &ErrorBody::of(&json), date).map(|wait| wait.as_secs_f64())
+    }
+
+    fn limited(pairs: &[(&'static str, &str)]) -> f64 {
+        wait(Kind::RateLimit, pairs, "").unwrap()
+    }
+
+    // CLS-13
+    #[test]
+    fn the_sources_are_asked_in_order() {
+        let all = [
+            ("retry-after-ms", "2500"),
+            ("retry-after", "9"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "17.5s"),
+        ];
+        let body = r#"{"error":{"message":"Please try again in 12s."}}"#;
+        for (from, seconds) in [(0, 2.5), (1, 9.0), (2, 12.0)] {
+            assert_eq!(wait(Kind::RateLimit, &all[from..], body), Some(seconds));
+        }
+        assert_eq!(limited(&all[2..]), 17.5);
+        assert_eq!(limited(&[]), 30.0);
+    }
+
+    // CLS-13
+    #[test]
+    fn what_cannot_be_read_is_absent() {
+        for bad in ["-1", "NaN", "inf", "soon", "", "1e400", "-inf"] {
+            assert_eq!(limited(&[("retry-after", bad)]), 30.0, "{bad}");
+            let both = [("retry-after-ms", bad), ("retry-after", "9")];
+            assert_eq!(limited(&both), 9.0, "{bad}");
+        }
+    }
+
+    // CLS-13
+    #[test]
+    fn a_cool_down_lasts_from_a_second_to_an_hour() {
+        for (given, seconds) in [("0", 1.0), ("0.2", 1.0), ("61", 61.0), ("86400", 3600.0)] {
+            assert_eq!(limited(&[("retry-after", given)]), seconds, "{given}");
+        }
+    }
+
+    // CLS-13
+    #[test]
+    fn a_date_is_read_by_the_clock_of_the_one_who_wrote_it() {
+        let until = "Thu, 21 Aug 2025 12:42:00 GMT";
+        assert_eq!(limited(&[("retry-after", until)]), 120.0);
+        let slow = ("date", "Thu, 21 Aug 2025 12:41:30 GMT");
+        assert_eq!(limited(&[("retry-after", until), slow]), 30.0);
+        let past = "Thu, 21 Aug 2025 12:00:00 GMT";
+        assert_eq!(limited(&[("retry-after", past)]), 1.0);
+    }
+
+    // CLS-13
+    #[test]
+    fn only_an_exhausted_limit_cools_down() {
+        let anthropic = |remaining| {
+            limited(&[
+                ("anthropic-ratelimit-requests-remaining", "3"),
+                ("anthropic-ratelimit-requests-reset", "2025-08-21T13:10:00Z"),
+                ("anthropic-ratelimit-input-tokens-remaining", remaining),
+                (
+                    "anthropic-ratelimit-input-tokens-reset",
+                    "2025-08-21T12:40:59Z",
+                ),
+            ])
+        };
+        assert_eq!(anthropic("0"), 59.0);
+        assert_eq!(anthropic("1"), 30.0);
+        let openai = [
+            ("x-ratelimit-remaining-requests", "0"),
+            ("x-ratelimit-reset-requests", "1h2m3.5s"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+        ];
+        // Both have to be over, and neither names its window.
+        assert_eq!(limited(&openai), 3600.0);
+        assert_eq!(limited(&openai[2..]), 360.0);
+    }
+
+    // CLS-13
+    #[test]
+    fn a_named_window_lasts_as_long_as_it_lasts() {
+        let reset = (NOW + 4 * 3600).to_string();
+        let unified = [
+            ("anthropic-ratelimit-unified-status", "rejected"),
+            (
+                "anthropic-ratelimit-unified-representative-claim",
+                "five_hour",
+            ),
+            ("anthropic-ratelimit-unified-reset", &reset),
+        ];
+        assert_eq!(limited(&unified), 14_400.0);
+        let with = |name, value| {
+            let mut pairs = unified.to_vec();
+            pairs.push((name, value));
+            limited(&pairs)
+        };
+        assert_eq!(with("retry-after", "14399"), 14_399.0);
+        assert_eq!(with("retry-after", "999999"), 14_400.0);
+        let paid = "anthropic-ratelimit-unified-overage-status";
+        assert_eq!(with(paid, "allowed_warning"), 30.0);
+        assert_eq!(with(paid, "rejected"), 14_400.0);
+
+        let codex = |percent| {
+            limited(&[
+                ("x-codex-primary-used-percent", "40"),
+                ("x-codex-primary-reset-at", "1"),
+                ("x-codex-secondary-used-percent", percent),
+                ("x-codex-secondary-reset-at", &reset),
+            ])
+        };
+        assert_eq!(codex("100"), 14_400.0);
+        assert_eq!(codex("99.5"), 30.0);
+    }
+
+    // CLS-13
+    #[test]
+    fn the_reset_of_a_plan_is_believed_up_to_a_month() {
+        let body =
+            |at: u64| format!(r#"{{"error":{{"type":"usage_limit_reached","resets_at":{at}}}}}"#);
+        let week = 7 * 86_400;
+        assert_eq!(wait(Kind::Quota, &[], &body(NOW + week)), Some(week as f64));
+        // Milliseconds in the place of seconds.
+        assert_eq!(wait(Kind::Quota, &[], &body(NOW * 1000)), Some(3600.0));
+        assert_eq!(wait(Kind::Quota, &[], &body(NOW - 9)), Some(3600.0));
+    }
+
+    // CLS-13
+    #[test]
+    fn a_hint_in_the_body_is_read() {
+        let gemini = r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"m","details":[
+            {"@type":"type.googleapis.com/google.rpc.Help"},
+            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.5s"}]}}"#;
+        assert_eq!(wait(Kind::RateLimit, &[], gemini), Some(34.5));
+        assert_eq!(wait(Kind::Overloaded, &[], gemini), Some(34.5));
+        // The quota of a day does not come back with the limit of the minute.
+        assert_eq!(wait(Kind::Quota, &[], gemini), Some(3600.0));
+        for (text, seconds) in [
+            ("Please try again in 1m30s.", 90.0),
+            ("Please try again in 1.5s. Visit x", 1.5),
+            ("Try again in 2500ms", 2.5),
+            ("try again in 20 seconds", 20.0),
+            ("try again in 1 hour", 3600.0),
+            ("Please retry in 38.1s", 38.1),
+            ("try again in 5", 30.0),
+            ("try again in a moment", 30.0),
+        ] {
+            let body = format!(r#"{{"error":{{"message":"{text}"}}}}"#);
+            assert_eq!(wait(Kind::RateLimit, &[], &body), Some(seconds), "{text}");
+        }
+    }
+
+    // CLS-13
+    #[test]
+    fn only_limits_and_overload_have_a_cool_down() {
+        for kind in Kind::ALL {
+            let given = wait(kind, &[("retry-after", "9")], "");
+            let cools = matches!(kind, Kind::RateLimit | Kind::Quota | Kind::Overloaded);
+            assert_eq!(given, cools.then_some(9.0), "{kind}");
+        }
+        let exhausted = [
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "17s"),
+        ];
+        assert_eq!(wait(Kind::Overloaded, &exhausted, ""), None);
+    }
+
+    #[test]
+    fn durations_of_go_are_read_whole() {
+        for (text, seconds) in [
+            ("1s", Some(1.0)),
+            ("6m0s", Some(360.0)),
+            ("120ms", Some(0.12)),
+            ("1h2m3.5s", Some(3723.5)),
+            ("250us", Some(0.000_25)),
+            ("250µs", Some(0.000_25)),
+            ("12", Some(12.0)),
+            ("12x", None),
+            ("1s later", None),
+            ("-1s", None),
+            ("", None),
+        ] {
+            let read = go_duration(text).map(|duration| duration.as_secs_f64());
+            assert_eq!(read, seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_of_rfc_3339_are_read() {
+        for (text, unix) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T23:59:59Z", Some(951_868_799)),
+            ("2024-03-01T00:00:00Z", Some(1_709_251_200)),
+            ("2025-08-21T12:40:00Z", Some(NOW)),
+            ("2025-08-21t12:40:00.123z", Some(NOW)),
+            ("2025-08-21 14:40:00+02:00", Some(NOW)),
+            ("2025-08-21T07:10:00.5-05:30", Some(NOW)),
+            ("2025-13-21T12:40:00Z", None),
+            ("2025-08-21T12:40:00", None),
+            ("2025-08-21T12:40:00+0200", None),
+            ("2025-08-21T1٣:40:00Z", None),
+            ("2025-08-21T+1:40:00Z", None),
+            ("1969-12-31T23:59:59Z", None),
+            ("é", None),
+        ] {
+            let read = rfc3339(text).map(|date| date.duration_since(SystemTime::UNIX_EPOCH));
+            assert_eq!(read.map(|since| since.unwrap().as_secs()), unix, "{text}");
+        }
+    }
+}

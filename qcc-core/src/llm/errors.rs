@@ -282,3 +282,482 @@ pub fn excerpt(body: &[u8], limit: usize) -> Cow<'_, str> {
     }
     String::from_utf8_lossy(&body[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Dialect;
+    use crate::failure::Class;
+    use crate::time::{self, Duration};
+
+    fn generation() -> Facts {
+        Facts {
+            dialect: Some(Dialect::Anthropic),
+            operation: Operation::Generate,
+            model: Some("claude-x".into()),
+            ..Facts::default()
+        }
+    }
+
+    fn judge_with(facts: &Facts, status: impl Into<Option<u16>>, body: &str) -> Verdict {
+        judge(&Evidence {
+            facts,
+            status: status
+                .into()
+                .map(|status| StatusCode::from_u16(status).unwrap()),
+            headers: None,
+            body: body.as_bytes(),
+            now: time::now(),
+            date: SystemTime::UNIX_EPOCH,
+        })
+    }
+
+    fn kind_of(status: impl Into<Option<u16>>, body: &str) -> Kind {
+        judge_with(&generation(), status, body).kind
+    }
+
+    fn anthropic(kind: &str) -> String {
+        format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}},"request_id":"r"}}"#)
+    }
+
+    fn openai(kind: &str, code: &str) -> String {
+        format!(r#"{{"error":{{"message":"m","type":"{kind}","param":null,"code":{code}}}}}"#)
+    }
+
+    // CLS-01
+    #[test]
+    fn a_decisive_code_goes_before_the_status() {
+        for (status, body, kind) in [
+            (
+                429,
+                openai("insufficient_quota", r#""insufficient_quota""#),
+                Kind::Quota,
+            ),
+            (429, openai("insufficient_quota", "null"), Kind::Quota),
+            (
+                429,
+                openai("x", r#""organization_spend_limit_exceeded""#),
+                Kind::Quota,
+            ),
+            (429, openai("usage_limit_reached", "null"), Kind::Quota),
+            (400, anthropic("billing_error"), Kind::Quota),
+            (500, anthropic("overloaded_error"), Kind::Overloaded),
+            (
+                403,
+                openai("invalid_request_error", r#""model_not_found""#),
+                Kind::NotFound,
+            ),
+            (
+                403,
+                openai("x", r#""unsupported_country_region_territory""#),
+                Kind::Server,
+            ),
+            (
+                403,
+                openai("new_api_error", r#""insufficient_user_quota""#),
+                Kind::Quota,
+            ),
+            (
+                500,
+                openai("server_error", r#""context_length_exceeded""#),
+                Kind::InvalidRequest,
+            ),
+        ] {
+            assert_eq!(kind_of(status, &body), kind, "{status} {body}");
+        }
+        let coded = r#"{"type":"error","error":{"type":"invalid_request_error","message":"m",
+            "details":{"error_code":"organization_on_hold"}}}"#;
+        assert_eq!(kind_of(400, coded), Kind::Auth);
+        let gemini = r#"{"error":{"code":400,"message":"API key not valid","status":
+            "INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",
+            "reason":"API_KEY_INVALID"}]}}"#;
+        assert_eq!(kind_of(400, gemini), Kind::Auth);
+    }
+
+    // CLS-01
+    #[test]
+    fn a_sentence_counts_only_at_the_beginning_of_a_message() {
+        let body = |text: &str| {
+            format!(r#"{{"error":{{"type":"invalid_request_error","message":"{text}"}}}}"#)
+        };
+        for sentence in SENTENCES {
+            let text = sentence.begins.to_uppercase();
+            assert_eq!(kind_of(sentence.status, &body(&text)), sentence.kind);
+            assert_eq!(
+                kind_of(400, &body(&format!("bad value: {text}"))),
+                Kind::InvalidRequest
+            );
+            assert_eq!(kind_of(402, &body(&text)), Kind::Quota, "not under 402");
+        }
+    }
+
+    // CLS-01
+    #[test]
+    fn the_status_goes_before_type_and_phrases() {
+        assert_eq!(
+            kind_of(500, &anthropic("authentication_error")),
+            Kind::Server
+        );
+        assert_eq!(kind_of(429, &anthropic("api_error")), Kind::RateLimit);
+        let text = r#"{"error":{"type":"x","message":"invalid api key"}}"#;
+        assert_eq!(kind_of(503, text), Kind::Overloaded);
+        // With neither, the type goes before the phrases.
+        let text = r#"{"error":{"type":"rate_limit_error","message":"service unavailable"}}"#;
+        assert_eq!(kind_of(200, text), Kind::RateLimit);
+    }
+
+    // CLS-06, CLS-07, CLS-09, CLS-10
+    #[test]
+    fn each_status_has_its_kind() {
+        for (status, kind) in [
+            (400, Kind::InvalidRequest),
+            (401, Kind::Auth),
+            (402, Kind::Quota),
+            (403, Kind::Auth),
+            (404, Kind::NotFound),
+            (405, Kind::InvalidRequest),
+            (408, Kind::Server),
+            (409, Kind::Server),
+            (413, Kind::InvalidRequest),
+            (418, Kind::InvalidRequest),
+            (422, Kind::InvalidRequest),
+            (429, Kind::RateLimit),
+            (499, Kind::InvalidRequest),
+            (500, Kind::Server),
+            (501, Kind::Server),
+            (502, Kind::Overloaded),
+            (503, Kind::Overloaded),
+            (504, Kind::Overloaded),
+            (520, Kind::Server),
+            (529, Kind::Overloaded),
+            (599, Kind::Server),
+            (200, Kind::Unknown),
+            (302, Kind::Unknown),
+        ] {
+            assert_eq!(
+                kind_of(status, &openai("strange", "null")),
+                kind,
+                "{status}"
+            );
+        }
+    }
+
+    // CLS-07
+    #[test]
+    fn a_403_is_of_the_key_only_in_the_form_of_the_dialect() {
+        assert_eq!(kind_of(403, &anthropic("permission_error")), Kind::Auth);
+        for foreign in [
+            "",
+            "<html>Forbidden</html>",
+            r#"{"error":{}}"#,
+            r#"{"message":"Forbidden"}"#,
+        ] {
+            assert_eq!(kind_of(403, foreign), Kind::Unknown, "{foreign}");
+        }
+        // A gateway's own words have to say it.
+        assert_eq!(kind_of(403, r#"{"error":"invalid api key"}"#), Kind::Auth);
+        assert_eq!(
+            kind_of(403, r#"{"error":"access denied by rule 7"}"#),
+            Kind::Unknown
+        );
+        let model = r#"{"type":"error","error":{"type":"permission_error",
+            "message":"no access to model: claude-x"}}"#;
+        assert_eq!(kind_of(403, model), Kind::NotFound);
+    }
+
+    // CLS-07
+    #[test]
+    fn only_the_model_of_a_generation_can_be_missing() {
+        let body = anthropic("not_found_error");
+        let without_model = Facts {
+            model: None,
+            ..generation()
+        };
+        let other = Facts {
+            operation: Operation::Other,
+            ..generation()
+        };
+        for status in [Some(404), None] {
+            assert_eq!(
+                judge_with(&generation(), status, &body).kind,
+                Kind::NotFound
+            );
+            for facts in [&without_model, &other] {
+                let verdict = judge_with(facts, status, &body);
+                assert_eq!(verdict, Verdict::new(Kind::InvalidRequest));
+            }
+        }
+    }
+
+    // CLS-08
+    #[test]
+    fn an_invalid_request_never_blames_the_key() {
+        for body in [
+            anthropic("invalid_request_error"),
+            r#"{"type":"error","error":{"type":"invalid_request_error",
+                "message":"messages.0: unauthorized is not a role"}}"#
+                .to_owned(),
+            anthropic("authentication_error"),
+        ] {
+            let verdict = judge_with(&generation(), 400, &body);
+            assert_eq!(verdict, Verdict::new(Kind::InvalidRequest));
+            assert_eq!(verdict.kind.class(), Class::Permanent);
+        }
+    }
+
+    // CLS-02, CLS-03
+    #[test]
+    fn an_error_body_under_200_is_judged_by_its_type() {
+        for status in [Some(200), None] {
+            for (body, kind) in [
+                (r#"{"error":{"type":"authentication_error"}}"#, Kind::Auth),
+                (r#"{"error":{"type":"permission_error"}}"#, Kind::Auth),
+                (r#"{"error":{"type":"rate_limit_error"}}"#, Kind::RateLimit),
+                (r#"{"error":{"type":"overloaded_error"}}"#, Kind::Overloaded),
+                (r#"{"error":{"type":"api_error"}}"#, Kind::Server),
+                (r#"{"error":{"type":"timeout_error"}}"#, Kind::Timeout),
+                (
+                    r#"{"error":{"type":"invalid_request_error"}}"#,
+                    Kind::InvalidRequest,
+                ),
+                (
+                    r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#,
+                    Kind::Overloaded,
+                ),
+                (
+                    r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#,
+                    Kind::RateLimit,
+                ),
+                (
+                    r#"{"error":{"code":"rate_limit_exceeded"}}"#,
+                    Kind::RateLimit,
+                ),
+                (r#"{"error":{"message":"something odd"}}"#, Kind::Unknown),
+            ] {
+                assert_eq!(kind_of(status, body), kind, "{status:?} {body}");
+            }
+        }
+    }
+
+    // CLS-02
+    #[test]
+    fn every_form_of_an_error_is_read() {
+        for (body, kind) in [
+            (r#"{"error":{"message":"rate limit"}}"#, Kind::RateLimit),
+            (r#"{"error":"rate limit"}"#, Kind::RateLimit),
+            (r#"{"message":"rate limit","code":"x"}"#, Kind::RateLimit),
+            (r#"{"msg":"rate limit","code":1}"#, Kind::RateLimit),
+            (r#"[{"error":{"message":"rate limit"}}]"#, Kind::RateLimit),
+            (
+                r#"{"type":"error","message":"rate limit","code":null}"#,
+                Kind::RateLimit,
+            ),
+            (
+                r#"{"type":"response.failed","response":{"error":{"code":"server_error"}}}"#,
+                Kind::Server,
+            ),
+            // A status that the body names, where there is no other.
+            (r#"{"error":{"code":401,"message":"no"}}"#, Kind::Auth),
+            (
+                r#"{"error":{"code":"502","message":"no"}}"#,
+                Kind::Overloaded,
+            ),
+            (r#"{"code":403,"message":"no"}"#, Kind::Unknown),
+        ] {
+            assert_eq!(kind_of(200, body), kind, "{body}");
+        }
+    }
+
+    // CLS-04
+    #[test]
+    fn the_output_of_a_model_is_no_evidence() {
+        for body in [
+            r#"{"content":[{"type":"text","text":"rate limit, quota exceeded"}]}"#,
+            r#"{"choices":[{"message":{"content":"invalid api key"}}],"error":null}"#,
+            r#"{"error":{"message":"odd","partial":{"text":"rate limit"}}}"#,
+            r#"{"message":"rate limit"}"#,
+        ] {
+            assert_eq!(kind_of(200, body), Kind::Unknown, "{body}");
+        }
+    }
+
+    // CLS-05
+    #[test]
+    fn the_first_list_of_phrases_decides() {
+        let body = r#"{"error":{"message":"quota exceeded, then timeout"}}"#;
+        assert_eq!(kind_of(None, body), Kind::Quota);
+    }
+
+    // CLS-06, CLS-07, CLS-09
+    #[test]
+    fn the_words_of_the_sources_have_their_class() {
+        for (text, kind, class) in [
+            ("connection refused", Kind::Transport, Class::Transient),
+            (
+                "connection reset by peer",
+                Kind::Transport,
+                Class::Transient,
+            ),
+            ("broken pipe", Kind::Transport, Class::Transient),
+            ("timeout", Kind::Timeout, Class::Transient),
+            ("rate limit", Kind::RateLimit, Class::RateLimit),
+            ("quota exceeded", Kind::Quota, Class::RateLimit),
+            ("invalid api key", Kind::Auth, Class::Auth),
+            ("invalid request", Kind::InvalidRequest, Class::Permanent),
+            ("service unavailable", Kind::Overloaded, Class::Transient),
+        ] {
+            let body = format!(r#"{{"error":{{"message":"{text}"}}}}"#);
+            assert_eq!(kind_of(200, &body), kind, "{text}");
+            assert_eq!(kind.class(), class, "{text}");
+        }
+    }
+
+    // CLS-10
+    #[test]
+    fn an_empty_or_broken_body_is_unknown() {
+        for body in [
+            "",
+            " ",
+            "{",
+            "[]",
+            "null",
+            "0",
+            "\"x\"",
+            "<html>",
+            r#"{"error":null}"#,
+        ] {
+            for status in [None, Some(200), Some(403)] {
+                assert_eq!(kind_of(status, body), Kind::Unknown, "{status:?} {body}");
+            }
+        }
+        let deep = "[".repeat(10_000);
+        assert_eq!(kind_of(200, &deep), Kind::Unknown);
+    }
+
+    // CLS-11
+    #[test]
+    fn digits_in_a_text_are_no_evidence() {
+        let body = r#"{"error":{"message":"request id 4290401503 failed"}}"#;
+        assert_eq!(kind_of(200, body), Kind::Unknown);
+        let body = r#"{"error":{"message":"429 401 503"}}"#;
+        assert_eq!(kind_of(200, body), Kind::Unknown);
+    }
+
+    // CLS-12
+    #[test]
+    fn the_blame_follows_the_kind() {
+        assert_eq!(judge_with(&generation(), 400, "").blame, Blame::Caller);
+        assert_eq!(judge_with(&generation(), 429, "").blame, Blame::Credential);
+        assert_eq!(judge_with(&generation(), 500, "").blame, Blame::Endpoint);
+        // One request larger than the limit of a minute says nothing of the key.
+        let body = r#"{"error":{"message":"Request too large for gpt-x on tokens per min (TPM)",
+            "type":"tokens","code":"rate_limit_exceeded"}}"#;
+        assert_eq!(judge_with(&generation(), 429, body).blame, Blame::Caller);
+    }
+
+    // CLS-14
+    #[test]
+    fn a_count_of_tokens_penalises_nobody() {
+        let facts = Facts {
+            operation: Operation::CountTokens,
+            ..generation()
+        };
+        for status in [401, 404, 405, 429, 500, 529] {
+            let verdict = judge_with(&facts, status, &anthropic("x"));
+            assert_eq!(verdict.blame, Blame::Caller, "{status}");
+            assert_eq!(verdict.until, None, "{status}");
+        }
+        assert_eq!(judge_with(&facts, 404, "").kind, Kind::InvalidRequest);
+    }
+
+    // CLS-01
+    #[test]
+    fn gemini_tells_a_limit_of_a_minute_from_a_quota_of_a_day() {
+        let body = |quota: &str, message: &str| {
+            format!(
+                r#"{{"error":{{"code":429,"message":"{message}","status":"RESOURCE_EXHAUSTED",
+                "details":[{{"violations":[{{"quotaId":"{quota}"}}]}},
+                {{"reason":"RATE_LIMIT_EXCEEDED"}},{{"retryDelay":"38s"}}]}}}}"#
+            )
+        };
+        let minute = body("GenerateRequestsPerMinutePerProjectPerModel", "limit: 05");
+        let day = body("GenerateRequestsPerDayPerProjectPerModel", "m");
+        let nothing = body("x", "quota exceeded, limit: 0, model: m");
+        for status in [Some(429), None] {
+            assert_eq!(kind_of(status, &minute), Kind::RateLimit);
+            assert_eq!(kind_of(status, &day), Kind::Quota);
+            assert_eq!(kind_of(status, &nothing), Kind::Quota);
+        }
+        let full = r#"{"error":{"status":"RESOURCE_EXHAUSTED","message":"m",
+            "details":[{"reason":"MODEL_CAPACITY_EXHAUSTED"}]}}"#;
+        assert_eq!(kind_of(429, full), Kind::Overloaded);
+    }
+
+    // CLS-13
+    #[test]
+    fn the_cool_down_starts_now_and_has_a_default() {
+        let facts = generation();
+        let now = time::now();
+        let judge_at = |status, headers: &HeaderMap| {
+            judge(&Evidence {
+                facts: &facts,
+                status: StatusCode::from_u16(status).ok(),
+                headers: Some(headers),
+                body: b"",
+                now,
+                date: SystemTime::UNIX_EPOCH,
+            })
+        };
+        let mut headers = HeaderMap::new();
+        let after = |seconds| Some(now + Duration::from_secs(seconds));
+        assert_eq!(judge_at(429, &headers).until, after(30));
+        assert_eq!(judge_at(402, &headers).until, after(3600));
+        assert_eq!(judge_at(503, &headers).until, None);
+        headers.insert("retry-after", 7.into());
+        assert_eq!(judge_at(429, &headers).until, after(7));
+        assert_eq!(judge_at(503, &headers).until, after(7));
+        assert_eq!(judge_at(500, &headers).until, None);
+        assert_eq!(judge_at(401, &headers).until, None);
+    }
+
+    // CLS-01
+    #[test]
+    fn an_exhausted_limit_is_the_last_evidence() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ratelimit-remaining-requests", 0.into());
+        headers.insert("x-ratelimit-reset-requests", "6m0s".parse().unwrap());
+        let now = time::now();
+        let facts = generation();
+        let judge_body = |body: &str| {
+            judge(&Evidence {
+                facts: &facts,
+                status: Some(StatusCode::FORBIDDEN),
+                headers: Some(&headers),
+                body: body.as_bytes(),
+                now,
+                date: SystemTime::UNIX_EPOCH,
+            })
+        };
+        let verdict = judge_body("");
+        assert_eq!(verdict.kind, Kind::RateLimit);
+        assert_eq!(verdict.until, Some(now + Duration::from_secs(360)));
+        assert_eq!(judge_body(&anthropic("permission_error")).kind, Kind::Auth);
+    }
+
+    // OPS-12
+    #[test]
+    fn an_excerpt_ends_where_a_character_ends() {
+        let text = "aü€🦀z";
+        for limit in 0..=text.len() + 2 {
+            let cut = excerpt(text.as_bytes(), limit);
+            assert!(
+                text.starts_with(&*cut) && cut.len() <= limit,
+                "{limit} {cut}"
+            );
+            assert!(limit < text.len() || cut == text);
+            assert!(cut.len() + 4 > limit.min(text.len()), "{limit} {cut}");
+        }
+        assert_eq!(excerpt(b"a\xffb", 9), "a\u{fffd}b");
+        assert_eq!(excerpt(&[0x80; 9], 6).chars().count(), 3);
+    }
+}

@@ -172,6 +172,9 @@ fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
             "The upstreams refused every credential of this service ({tried} {attempts}). Your \
              own key is not the cause: the operator has to renew the upstream credentials."
         ),
+        ErrorKind::Deadline if tried == 0 => {
+            format!("The deadline of the request passed before it could be sent. {again}.")
+        }
         ErrorKind::Deadline => format!(
             "The deadline of the request passed after {tried} failed {attempts}. {again}, or \
              configure a longer deadline."
