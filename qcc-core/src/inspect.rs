@@ -255,3 +255,217 @@ where
         f.debug_struct("InspectFuture").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::future;
+    use std::io;
+    use std::sync::Mutex;
+
+    use http::Response;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Full};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::facts::Facts;
+
+    /// Writes down the body that it was shown.
+    #[derive(Clone, Debug, Default)]
+    struct Shown(Arc<Mutex<Vec<Option<Vec<u8>>>>>);
+
+    impl ReadFacts for Shown {
+        fn facts(&self, head: &Parts, body: Option<&[u8]>) -> Facts {
+            self.0.lock().unwrap().push(body.map(<[u8]>::to_vec));
+            Facts {
+                model: Some(head.uri.path().into()),
+                ..Facts::default()
+            }
+        }
+    }
+
+    impl Shown {
+        fn all(&self) -> Vec<Option<Vec<u8>>> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    /// Answers with the request that it got. A clone is not ready, and calling it so panics.
+    #[derive(Debug, Default)]
+    struct Echo {
+        ready: bool,
+    }
+
+    impl Clone for Echo {
+        fn clone(&self) -> Self {
+            Self::default()
+        }
+    }
+
+    impl Service<Request<RequestBody>> for Echo {
+        type Response = Response<Request<RequestBody>>;
+        type Error = Infallible;
+        type Future = future::Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.ready = true;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+            assert!(mem::take(&mut self.ready), "called before it was ready");
+            future::ready(Ok(Response::new(request)))
+        }
+    }
+
+    /// A body that comes in pieces, with a pause before each.
+    #[derive(Debug)]
+    struct Pieces {
+        left: VecDeque<Result<&'static str, io::Error>>,
+        paused: bool,
+    }
+
+    impl Pieces {
+        fn new<const N: usize>(left: [Result<&'static str, io::Error>; N]) -> Self {
+            Self {
+                left: left.into(),
+                paused: false,
+            }
+        }
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            self.paused = !self.paused;
+            if self.paused {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let piece = self.left.pop_front();
+            let frame = piece.map(|piece| piece.map(|text| Frame::data(Bytes::from(text))));
+            Poll::Ready(frame)
+        }
+    }
+
+    async fn inspect<B>(
+        layer: &InspectLayer,
+        request: Request<B>,
+    ) -> Result<Request<RequestBody>, BoxError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let echo = layer.layer(Echo::default()).oneshot(request).await;
+        echo.map(Response::into_body)
+    }
+
+    fn post<B>(body: B) -> Request<B> {
+        let request = Request::post("/v1/messages?beta=true");
+        request.header("x-a", "1").body(body).unwrap()
+    }
+
+    fn exchange_of(request: &Request<RequestBody>) -> &Exchange {
+        Exchange::get(request.extensions()).unwrap()
+    }
+
+    // UPS-12
+    #[tokio::test]
+    async fn the_body_goes_down_byte_for_byte_and_the_head_as_it_was() {
+        let shown = Shown::default();
+        let layer = InspectLayer::new(shown.clone());
+        let odd = "{ \"model\" : \"m\",\u{0}\r\n  \"n\":1.50e+2 }  ";
+        let (one, two) = odd.split_at(7);
+        let request = inspect(&layer, post(Pieces::new([Ok(one), Ok(two)])))
+            .await
+            .unwrap();
+        assert_eq!(request.uri(), "/v1/messages?beta=true");
+        assert_eq!(request.headers().len(), 1);
+        assert_eq!(request.body().as_bytes().unwrap(), odd);
+        assert_eq!(shown.all(), [Some(odd.as_bytes().to_vec())]);
+        let facts = exchange_of(&request).facts();
+        assert_eq!(facts.model.as_deref(), Some("/v1/messages"));
+    }
+
+    // RTY-15, AFF-06
+    #[tokio::test]
+    async fn over_the_limit_only_the_head_is_read_and_the_body_streams_through() {
+        let shown = Shown::default();
+        let layer = InspectLayer::new(shown.clone()).with_limit(4);
+        let request = inspect(&layer, post(Pieces::new([Ok("abc"), Ok("de"), Ok("f")])));
+        let request = request.await.unwrap();
+        assert!(request.body().as_bytes().is_none());
+        assert_eq!(shown.all(), [None]);
+        assert!(exchange_of(&request).has_facts());
+        let body = request.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "abcdef");
+
+        let request = inspect(&layer, post(Pieces::new([Ok("abc"), Ok("d")])))
+            .await
+            .unwrap();
+        assert!(request.body().as_bytes().is_some());
+    }
+
+    // EMB-02
+    #[tokio::test]
+    async fn the_service_that_was_ready_is_the_one_that_is_called() {
+        let layer = InspectLayer::new(Shown::default());
+        let mut service = layer.layer(Echo::default());
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let ready = ServiceExt::<Request<Pieces>>::ready(&mut service).await;
+            // The body pauses, so that the inner service is called after the next was readied.
+            calls.push(ready.unwrap().call(post(Pieces::new([Ok("x")]))));
+        }
+        for call in calls {
+            assert!(call.await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_is_the_clients_own_error() {
+        let layer = InspectLayer::new(Shown::default());
+        let broken = Pieces::new([Ok("x"), Err(io::ErrorKind::UnexpectedEof.into())]);
+        let error = inspect(&layer, post(broken)).await.unwrap_err();
+        let error = error.downcast::<Error>().unwrap();
+        assert_eq!(error.kind(), ErrorKind::RequestBody);
+        assert!(std::error::Error::source(&*error).is_some());
+    }
+
+    // OPS-14
+    #[tokio::test]
+    async fn a_sane_request_id_of_the_client_becomes_that_of_the_exchange() {
+        let layer = InspectLayer::new(Shown::default());
+        for (given, taken) in [("req-7", true), ("not sane", false)] {
+            let mut request = post(Full::new(Bytes::new()));
+            let value = given.parse().unwrap();
+            request.headers_mut().insert("x-request-id", value);
+            let request = inspect(&layer, request).await.unwrap();
+            assert_eq!(exchange_of(&request).id().to_string() == given, taken);
+            assert_eq!(request.headers()["x-request-id"], given);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_exchange_that_is_there_is_kept_and_its_facts_are_not_read_again() {
+        let shown = Shown::default();
+        let layer = InspectLayer::new(shown.clone());
+        let exchange = Exchange::new("mine".parse().unwrap());
+        exchange.set_facts(Facts::default());
+        let mut request = post(Full::from("x"));
+        request
+            .headers_mut()
+            .insert("x-request-id", "other".parse().unwrap());
+        request.extensions_mut().insert(exchange);
+        let request = inspect(&layer, request).await.unwrap();
+        assert_eq!(exchange_of(&request).id().to_string(), "mine");
+        assert_eq!(shown.all(), []);
+    }
+}

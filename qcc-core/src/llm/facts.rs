@@ -44,13 +44,19 @@ impl ReadFacts for LlmFacts {
             .and_then(|body| serde_json::from_slice(body).ok())
             .unwrap_or_default();
         let model = route.model.map(Cow::Borrowed).or(body.model);
-        facts.model = model.filter(|model| !model.is_empty()).map(Arc::from);
+        facts.model = model.filter(|model| is_model(model)).map(Arc::from);
         if route.dialect != Some(Dialect::Gemini) {
             facts.stream = body.stream;
         }
         facts.session_fields = body.sessions;
         facts
     }
+}
+
+/// Whether `model` can be the name of a model. Names become keys of tables and words of logs, so
+/// neither a megabyte nor a line break is taken for one.
+fn is_model(model: &str) -> bool {
+    (1..=256).contains(&model.len()) && !model.contains(char::is_control)
 }
 
 /// What a path tells.
@@ -171,7 +177,7 @@ impl Body<'_> {
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
+enum Name {
     Model,
     Stream,
     ConversationId,
@@ -198,23 +204,23 @@ impl<'de> Deserialize<'de> for Body<'de> {
                 let mut body = Body::default();
                 while let Some(key) = map.next_key()? {
                     let field = match key {
-                        Key::Other => {
+                        Name::Other => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
                         }
-                        Key::Model => {
+                        Name::Model => {
                             body.model = map.next_value::<Loose<'_>>()?.text;
                             continue;
                         }
-                        Key::Stream => {
+                        Name::Stream => {
                             body.stream = map.next_value::<Loose<'_>>()?.truth;
                             continue;
                         }
-                        Key::ConversationId => BodyField::ConversationId,
-                        Key::SessionId => BodyField::SessionId,
-                        Key::PromptCacheKey => BodyField::PromptCacheKey,
-                        Key::Conversation => BodyField::Conversation,
-                        Key::Metadata => BodyField::UserIdSession,
+                        Name::ConversationId => BodyField::ConversationId,
+                        Name::SessionId => BodyField::SessionId,
+                        Name::PromptCacheKey => BodyField::PromptCacheKey,
+                        Name::Conversation => BodyField::Conversation,
+                        Name::Metadata => BodyField::UserIdSession,
                     };
                     let value = map.next_value::<Loose<'_>>()?;
                     match field {
@@ -268,7 +274,7 @@ struct Loose<'a> {
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum InnerKey {
+enum InnerName {
     Id,
     UserId,
     #[serde(other)]
@@ -351,8 +357,8 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut value = Loose::default();
         while let Some(key) = map.next_key()? {
             match key {
-                InnerKey::Id if self.inside => value.id = map.next_value::<Inner<'_>>()?.0,
-                InnerKey::UserId if self.inside => {
+                InnerName::Id if self.inside => value.id = map.next_value::<Inner<'_>>()?.0,
+                InnerName::UserId if self.inside => {
                     value.user_id = map.next_value::<Inner<'_>>()?.0;
                 }
                 _ => {
@@ -361,5 +367,255 @@ impl<'de> Visitor<'de> for AnyValue {
             }
         }
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn read(method: &str, target: &str, body: Option<&str>) -> Facts {
+        let (head, ()) = Request::builder()
+            .method(method)
+            .uri(target)
+            .body(())
+            .unwrap()
+            .into_parts();
+        LlmFacts::new().facts(&head, body.map(str::as_bytes))
+    }
+
+    fn post(target: &str, body: &str) -> Facts {
+        read("POST", target, Some(body))
+    }
+
+    // ACC-01, ACC-02
+    #[test]
+    fn the_path_tells_dialect_and_operation() {
+        use Dialect::{Anthropic, Chat, Gemini, Responses};
+        use Operation::{CountTokens, Generate, Other};
+        for (target, dialect, operation) in [
+            ("/v1/messages", Some(Anthropic), Generate),
+            ("/v1/messages?beta=true", Some(Anthropic), Generate),
+            ("/messages", Some(Anthropic), Generate),
+            ("//v1/messages/", Some(Anthropic), Generate),
+            ("/v1/messages/count_tokens", Some(Anthropic), CountTokens),
+            (
+                "/v1/messages/count_tokens?beta=true",
+                Some(Anthropic),
+                CountTokens,
+            ),
+            ("/v1/messages/batches", Some(Anthropic), Other),
+            ("/v1/chat/completions", Some(Chat), Generate),
+            ("/chat/completions", Some(Chat), Generate),
+            ("/v1/embeddings", Some(Chat), Other),
+            ("/v1/responses", Some(Responses), Generate),
+            ("/responses", Some(Responses), Generate),
+            ("/v1/responses/compact", Some(Responses), Generate),
+            ("/responses/compact", Some(Responses), Generate),
+            ("/v1/responses/input_tokens", Some(Responses), CountTokens),
+            ("/v1/responses/resp_1/cancel", Some(Responses), Other),
+            ("/v1beta/models/m:generateContent", Some(Gemini), Generate),
+            (
+                "/v1/models/m:streamGenerateContent?alt=sse",
+                Some(Gemini),
+                Generate,
+            ),
+            ("/v1alpha/models/m:generateContent", Some(Gemini), Generate),
+            ("/models/m:generateContent", Some(Gemini), Generate),
+            ("/v1beta/models/m%3AgenerateContent", Some(Gemini), Generate),
+            ("/v1internal:streamGenerateContent", Some(Gemini), Generate),
+            ("/v1beta/models/m:countTokens", Some(Gemini), CountTokens),
+            ("/v1beta/models/m:embedContent", Some(Gemini), Other),
+            ("/v1beta/files", Some(Gemini), Other),
+            ("/v1/files", None, Other),
+            ("/v1/threads/t/messages", None, Other),
+            ("/v1/messagesx", None, Other),
+            ("/", None, Other),
+            ("/v1/models/m:unheardOf", None, Other),
+        ] {
+            let facts = post(target, "");
+            assert_eq!(
+                (facts.dialect, facts.operation),
+                (dialect, operation),
+                "{target}"
+            );
+            let facts = read("GET", target, None);
+            assert_eq!(
+                (facts.dialect, facts.operation),
+                (dialect, Other),
+                "{target}"
+            );
+        }
+    }
+
+    // ACC-02
+    #[test]
+    fn gemini_names_model_and_stream_in_its_path() {
+        let body = r#"{"model":"from-body","stream":true}"#;
+        let facts = post("/v1beta/models/gemini-x:generateContent", body);
+        assert_eq!(facts.model.as_deref(), Some("gemini-x"));
+        assert!(!facts.stream);
+        let facts = post("/v1/models/gemini-x:streamGenerateContent", "{}");
+        assert_eq!(facts.model.as_deref(), Some("gemini-x"));
+        assert!(facts.stream);
+        let facts = post("/v1internal:streamGenerateContent", body);
+        assert_eq!(facts.model.as_deref(), Some("from-body"));
+        let vertex = "/v1/projects/p/locations/l/publishers/google/models/g:generateContent";
+        assert_eq!(post(vertex, "").model.as_deref(), Some("g"));
+    }
+
+    // AFF-02, AFF-03
+    #[test]
+    fn the_body_is_read_in_one_pass() {
+        let facts = post(
+            "/v1/messages",
+            r#"{"messages":[{"model":"inner","session_id":"inner"}],"session_id":"s",
+                "stream":true,"conversation":{"x":{"id":"deep"},"id":"c"},"model":"cl\u0061ude",
+                "metadata":{"user_id":"user_ab_account__session_u-1"}}"#,
+        );
+        assert_eq!(facts.model.as_deref(), Some("claude"));
+        assert!(facts.stream);
+        let found: Vec<_> = facts
+            .session_fields
+            .iter()
+            .map(|(field, value)| (*field, &**value))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (BodyField::SessionId, "s"),
+                (BodyField::Conversation, "c"),
+                (BodyField::UserIdSession, "u-1"),
+            ]
+        );
+        let facts = post(
+            "/v1/responses",
+            r#"{"conversation":"conv_1","prompt_cache_key":"k"}"#,
+        );
+        assert_eq!(facts.session_field(BodyField::Conversation), Some("conv_1"));
+        assert_eq!(facts.session_field(BodyField::PromptCacheKey), Some("k"));
+    }
+
+    // AFF-03
+    #[test]
+    fn both_forms_of_the_user_id_name_a_session() {
+        let session = |user_id: &str| {
+            let body = serde_json::json!({ "metadata": { "user_id": user_id } }).to_string();
+            let facts = post("/v1/messages", &body);
+            facts
+                .session_field(BodyField::UserIdSession)
+                .map(str::to_owned)
+        };
+        let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+        let legacy = format!("user_{}_account__session_{uuid}", "a".repeat(64));
+        assert_eq!(session(&legacy).as_deref(), Some(uuid));
+        let json =
+            format!(r#"{{"extra":[1],"device_id":"d","account_uuid":"","session_id":"{uuid}"}}"#);
+        assert_eq!(session(&json).as_deref(), Some(uuid));
+        for none in [
+            "alice",
+            "user_1",
+            "user_1_account_2",
+            "user_1_account_2_session_",
+            "{",
+            r#"{"device_id":"","session_id":"s"}"#,
+            r#"{"device_id":"d","session_id":""}"#,
+            r#"{"device_id":"d"}"#,
+        ] {
+            assert_eq!(session(none), None, "{none}");
+        }
+    }
+
+    // AFF-06
+    #[test]
+    fn a_field_of_the_wrong_type_is_ignored() {
+        let facts = post(
+            "/v1/messages",
+            r#"{"session_id":7,"conversation_id":null,"prompt_cache_key":["k"],"stream":"true",
+                "conversation":{"id":{"id":"x"}},"metadata":"user_1_account_2_session_3",
+                "model":"claude-x"}"#,
+        );
+        assert_eq!(facts.model.as_deref(), Some("claude-x"));
+        assert!(!facts.stream);
+        assert!(facts.session_fields.is_empty());
+        let facts = post(
+            "/v1/messages",
+            r#"{"model":{"a":1},"stream":1,"session_id":"s"}"#,
+        );
+        assert_eq!(facts.model, None);
+        assert_eq!(facts.session_field(BodyField::SessionId), Some("s"));
+    }
+
+    // AFF-06
+    #[test]
+    fn a_body_that_is_not_json_leaves_the_head() {
+        let broken = [
+            "",
+            "not json",
+            "{",
+            "[]",
+            "\"x\"",
+            r#"{"model":"m""#,
+            "\u{1f}\u{8b}",
+        ];
+        for body in broken.into_iter().map(Some).chain([None]) {
+            let facts = read("POST", "/v1/messages", body);
+            assert_eq!(facts.dialect, Some(Dialect::Anthropic), "{body:?}");
+            assert!(facts.is_generation(), "{body:?}");
+            assert_eq!(facts.model, None, "{body:?}");
+            assert!(facts.session_fields.is_empty(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_has_a_sane_name() {
+        let model = |name: &str| {
+            let body = serde_json::json!({ "model": name }).to_string();
+            post("/v1/messages", &body).model
+        };
+        assert!(model(&"m".repeat(256)).is_some());
+        for bad in ["", "a\nb", &*"m".repeat(257)] {
+            assert_eq!(model(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_field_that_comes_twice_the_last_is_believed() {
+        let body = r#"{"model":"a","session_id":"a","model":"b","session_id":"b"}"#;
+        let facts = post("/v1/messages", body);
+        assert_eq!(facts.model.as_deref(), Some("b"));
+        assert_eq!(facts.session_field(BodyField::SessionId), Some("b"));
+        assert_eq!(facts.session_fields.len(), 1);
+    }
+
+    // AFF-05
+    #[test]
+    fn a_client_is_its_key_wherever_it_stands() {
+        let client = |target: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().uri(target);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            LlmFacts::new().facts(&head, None).client
+        };
+        let key = "sk-test-1";
+        let one = client("/", &[("authorization", "Bearer sk-test-1")]);
+        assert_ne!(one, ClientId::default());
+        assert_eq!(one, client("/", &[("authorization", "bearer  sk-test-1 ")]));
+        for name in ["x-api-key", "api-key", "x-goog-api-key"] {
+            assert_eq!(one, client("/", &[(name, key)]), "{name}");
+            assert_eq!(
+                one,
+                client("/?key=other", &[("authorization", ""), (name, key)])
+            );
+        }
+        assert_eq!(one, client("/?alt=sse&key=sk-test-1", &[]));
+        assert_ne!(one, client("/", &[("x-api-key", "sk-test-2")]));
+        assert_eq!(client("/?alt=sse", &[]), ClientId::default());
+        assert_eq!(client("/", &[("x-api-key", "")]), ClientId::default());
+        assert_eq!(one.0, Sha256::digest(key)[..16]);
     }
 }

@@ -128,8 +128,11 @@ fn outcome(error: &Error) -> (StatusCode, &'static str) {
 
 /// What happened, and what to do about it.
 fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
-    let tried = error.attempts().len();
-    let attempts = if tried == 1 { "attempt" } else { "attempts" };
+    let tried = match error.attempts().len() {
+        0 => String::new(),
+        1 => " (1 attempt, see `attempts`)".to_owned(),
+        count => format!(" ({count} attempts, see `attempts`)"),
+    };
     let again = match wait {
         Some(wait) => format!("Try again in {} s", seconds(wait)),
         None => "Try again later".to_owned(),
@@ -141,43 +144,33 @@ fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
             reasons(error)
         ),
         ErrorKind::AllFailed if code == "upstream_timeout" => format!(
-            "The upstreams did not answer in time ({tried} {attempts} failed). {again}, or allow \
-             a longer wait for the first byte."
+            "The upstreams did not answer in time{tried}. {again}, or allow a longer wait for \
+             the first byte."
         ),
-        ErrorKind::AllFailed if tried == 0 => format!("The upstreams failed. {again}."),
-        ErrorKind::AllFailed => {
-            format!("The upstreams failed ({tried} {attempts}, listed in `attempts`). {again}.")
-        }
+        ErrorKind::AllFailed => format!("The upstreams failed{tried}. {again}."),
         ErrorKind::RateLimited => {
-            let limited = error
-                .attempts()
-                .iter()
-                .filter(|attempt| attempt.kind.class() == Class::RateLimit)
-                .count();
-            let credentials = if limited == 1 {
-                "credential"
-            } else {
-                "credentials"
+            let limited = |attempt: &&Attempt| attempt.kind.class() == Class::RateLimit;
+            let credentials = match error.attempts().iter().filter(limited).count() {
+                0 => "every credential".to_owned(),
+                1 => "the 1 credential tried".to_owned(),
+                count => format!("all {count} credentials tried"),
             };
             let reset = match wait {
                 Some(wait) => format!("The earliest reset is in {} s", seconds(wait)),
                 None => "The earliest reset is not known".to_owned(),
             };
             format!(
-                "Rate limited or out of quota with all of {limited} {credentials} tried. {reset}; \
-                 try again then, or add credentials."
+                "Rate limited or out of quota with {credentials}. {reset}; try again then, or \
+                 add credentials."
             )
         }
         ErrorKind::AuthFailed => format!(
-            "The upstreams refused every credential of this service ({tried} {attempts}). Your \
-             own key is not the cause: the operator has to renew the upstream credentials."
+            "The upstreams refused every credential of this service{tried}. Your own key is not \
+             the cause: the operator has to renew the upstream credentials."
         ),
-        ErrorKind::Deadline if tried == 0 => {
-            format!("The deadline of the request passed before it could be sent. {again}.")
-        }
         ErrorKind::Deadline => format!(
-            "The deadline of the request passed after {tried} failed {attempts}. {again}, or \
-             configure a longer deadline."
+            "The deadline of the request passed without an answer{tried}. {again}, or configure \
+             a longer deadline."
         ),
         ErrorKind::RequestBody => {
             "The body of the request broke off before its end. Send the request again.".to_owned()
@@ -418,5 +411,269 @@ impl Answer<'_> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::available::ReasonCounts;
+    use crate::endpoint::EndpointId;
+    use crate::time;
+
+    fn error(kind: ErrorKind, kinds: &[Kind]) -> Error {
+        let attempt = |(number, kind): (usize, &Kind)| Attempt {
+            endpoint: Some(EndpointId::new("https://a.example", &number.to_string())),
+            name: None,
+            kind: *kind,
+            status: (*kind == Kind::Server).then_some(StatusCode::INTERNAL_SERVER_ERROR),
+            duration: Duration::from_micros(12_345),
+        };
+        Error::new(kind, "req-1".parse().unwrap())
+            .with_attempts(kinds.iter().enumerate().map(attempt).collect())
+    }
+
+    fn reasons(reasons: &[Reason]) -> ReasonCounts {
+        let mut counts = ReasonCounts::default();
+        for reason in reasons {
+            counts.add(*reason);
+        }
+        counts
+    }
+
+    fn json(response: &Response<Bytes>) -> Value {
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        serde_json::from_slice(response.body()).unwrap()
+    }
+
+    fn all_dialects() -> impl Iterator<Item = Option<Dialect>> {
+        Dialect::ALL.into_iter().map(Some).chain([None])
+    }
+
+    fn code(body: &Value) -> &str {
+        let error = &body["error"];
+        let code = error.get("reason").unwrap_or(&error["code"]);
+        code.as_str().unwrap()
+    }
+
+    // OPS-08
+    #[test]
+    fn every_error_has_a_code_a_message_and_the_request_id_in_its_dialect() {
+        for kind in [
+            ErrorKind::NoEndpoint,
+            ErrorKind::AllFailed,
+            ErrorKind::RateLimited,
+            ErrorKind::AuthFailed,
+            ErrorKind::Deadline,
+            ErrorKind::RequestBody,
+        ] {
+            for dialect in all_dialects() {
+                let response = respond(&error(kind, &[]), dialect, time::now());
+                let body = json(&response);
+                let error = &body["error"];
+                assert_eq!(error["request_id"], "req-1");
+                assert!(error["message"].as_str().unwrap().ends_with('.'));
+                assert!(
+                    !error["message"].as_str().unwrap().contains(" 0 "),
+                    "{body}"
+                );
+                assert!(!code(&body).is_empty());
+                match dialect {
+                    Some(Dialect::Anthropic) => {
+                        assert_eq!(body["type"], "error");
+                        assert_eq!(body["request_id"], "req-1");
+                        assert_eq!(error["details"]["error_code"], error["code"]);
+                    }
+                    Some(Dialect::Gemini) => {
+                        assert_eq!(error["code"], response.status().as_u16());
+                        assert!(error["status"].is_string());
+                        let info = &error["details"][0];
+                        assert_eq!(info["reason"], code(&body).to_uppercase());
+                    }
+                    _ => {
+                        assert!(error["param"].is_null() && error.get("param").is_some());
+                        assert!(error["type"].is_string());
+                    }
+                }
+            }
+        }
+    }
+
+    // OPS-08
+    #[test]
+    fn the_type_is_one_that_sdks_know() {
+        let id = RequestId::random();
+        for (dialect, field, expected) in [
+            (
+                Dialect::Anthropic,
+                "type",
+                [
+                    (401, "authentication_error"),
+                    (404, "not_found_error"),
+                    (413, "request_too_large"),
+                    (429, "rate_limit_error"),
+                    (502, "api_error"),
+                    (503, "overloaded_error"),
+                ],
+            ),
+            (
+                Dialect::Chat,
+                "type",
+                [
+                    (401, "invalid_request_error"),
+                    (404, "invalid_request_error"),
+                    (413, "invalid_request_error"),
+                    (429, "rate_limit_error"),
+                    (502, "server_error"),
+                    (503, "service_unavailable_error"),
+                ],
+            ),
+            (
+                Dialect::Gemini,
+                "status",
+                [
+                    (401, "UNAUTHENTICATED"),
+                    (404, "NOT_FOUND"),
+                    (413, "INVALID_ARGUMENT"),
+                    (429, "RESOURCE_EXHAUSTED"),
+                    (502, "INTERNAL"),
+                    (503, "UNAVAILABLE"),
+                ],
+            ),
+        ] {
+            for (status, kind) in expected {
+                let status = StatusCode::from_u16(status).unwrap();
+                let response = error_response(Some(dialect), status, "own_code", "Do this.", &id);
+                assert_eq!(response.status(), status);
+                let body = json(&response);
+                assert_eq!(body["error"][field], kind, "{dialect} {status}");
+                assert_eq!(body["error"]["message"], "Do this.");
+                assert_eq!(code(&body), "own_code");
+                assert!(body["error"].get("attempts").is_none());
+                let told = response.headers().contains_key("x-should-retry");
+                assert_eq!(told, status.is_client_error() && status != 429, "{status}");
+            }
+        }
+    }
+
+    // RTY-12
+    #[test]
+    fn refused_credentials_are_a_502_of_their_own() {
+        let error = error(ErrorKind::AuthFailed, &[Kind::Auth; 3]);
+        for dialect in all_dialects() {
+            let response = respond(&error, dialect, time::now());
+            assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            let body = json(&response);
+            assert_eq!(code(&body), "upstream_auth_failed");
+            assert_eq!(body["error"]["attempts"].as_array().unwrap().len(), 3);
+        }
+    }
+
+    // RTY-13
+    #[test]
+    fn the_attempts_are_listed_and_the_last_decides_the_status() {
+        for (last, status, name) in [
+            (Kind::Server, 502, "upstream_failed"),
+            (Kind::Transport, 502, "upstream_failed"),
+            (Kind::Unknown, 502, "upstream_failed"),
+            (Kind::Overloaded, 503, "upstream_overloaded"),
+            (Kind::Timeout, 504, "upstream_timeout"),
+        ] {
+            let error = error(ErrorKind::AllFailed, &[Kind::Server, last]);
+            let response = respond(&error, Some(Dialect::Anthropic), time::now());
+            assert_eq!(response.status().as_u16(), status, "{last}");
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            let body = json(&response);
+            assert_eq!(code(&body), name);
+            let attempts = body["error"]["attempts"].as_array().unwrap();
+            assert_eq!(attempts.len(), 2);
+            let id = EndpointId::new("https://a.example", "0").to_string();
+            assert_eq!(
+                attempts[0],
+                serde_json::json!({
+                    "endpoint": id, "kind": "server", "status": 500, "duration_ms": 12.35
+                })
+            );
+            assert_eq!(attempts[1]["kind"], last.as_str());
+        }
+    }
+
+    // RTY-13, TOK-14
+    #[test]
+    fn a_rate_limit_names_the_credentials_tried_and_the_earliest_reset() {
+        let now = time::now();
+        let error = error(
+            ErrorKind::RateLimited,
+            &[Kind::Server, Kind::RateLimit, Kind::Quota],
+        )
+        .with_retry_at(Some(now + Duration::from_millis(93_500)));
+        for dialect in all_dialects() {
+            let response = respond(&error, dialect, now);
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[RETRY_AFTER], "60");
+            assert!(!response.headers().contains_key("x-should-retry"));
+            let body = json(&response);
+            assert_eq!(code(&body), "upstream_rate_limited");
+            assert_eq!(body["error"]["retry_after"], 93.5);
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(message.contains("all 2 credentials tried"), "{message}");
+            assert!(message.contains("in 94 s"), "{message}");
+        }
+    }
+
+    // RTY-14, ACC-03
+    #[test]
+    fn no_endpoint_is_503_with_the_reasons_counted() {
+        let now = time::now();
+        let error = error(ErrorKind::NoEndpoint, &[])
+            .with_reasons(reasons(&[Reason::Open, Reason::Cooling, Reason::Open]))
+            .with_retry_at(Some(now + Duration::from_millis(1200)));
+        for dialect in all_dialects() {
+            let response = respond(&error, dialect, now);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], "2");
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            let body = json(&response);
+            assert_eq!(body["error"]["type"], "no_available_account");
+            assert_eq!(code(&body), "no_available_account");
+            assert_eq!(body["error"]["retry_after"], 1.2);
+            let counted = serde_json::json!({ "open": 2, "cooling": 1 });
+            assert_eq!(body["error"]["reasons"], counted);
+        }
+    }
+
+    // RTY-14
+    #[test]
+    fn no_endpoint_is_429_if_every_reason_is_a_rate_limit() {
+        let now = time::now();
+        let error = error(ErrorKind::NoEndpoint, &[])
+            .with_reasons(reasons(&[Reason::Cooling, Reason::Cooling]))
+            .with_retry_at(Some(now));
+        let response = respond(
+            &error,
+            Some(Dialect::Responses),
+            now + Duration::from_secs(5),
+        );
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert!(!response.headers().contains_key("x-should-retry"));
+        assert_eq!(json(&response)["error"]["type"], "no_available_account");
+    }
+
+    #[test]
+    fn a_deadline_is_504_and_a_broken_body_400() {
+        let now = time::now();
+        let late = error(ErrorKind::Deadline, &[Kind::Timeout]);
+        let response = respond(&late, None, now);
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert!(!response.headers().contains_key(RETRY_AFTER));
+        let broken = error(ErrorKind::RequestBody, &[]);
+        assert_eq!(
+            respond(&broken, None, now).status(),
+            StatusCode::BAD_REQUEST
+        );
     }
 }

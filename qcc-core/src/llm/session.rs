@@ -244,3 +244,165 @@ impl FromStr for Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::facts::ReadFacts as _;
+    use crate::llm::LlmFacts;
+
+    fn find(key: &SessionKey, headers: &[(&str, &str)], body: &str) -> Option<String> {
+        let mut request = Request::builder().method("POST").uri("/v1/messages");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let facts = LlmFacts::new().facts(&head, Some(body.as_bytes()));
+        key.key(&head, &facts).map(Cow::into_owned)
+    }
+
+    fn by_default(headers: &[(&str, &str)], body: &str) -> Option<String> {
+        find(&SessionKey::default(), headers, body)
+    }
+
+    // AFF-01, AFF-02, AFF-03
+    #[test]
+    fn the_sources_are_asked_in_their_order() {
+        let headers = [
+            ("x-conversation-id", "h1"),
+            ("x-session-id", "h2"),
+            ("x-claude-code-session-id", "h3"),
+            ("session-id", "h4"),
+            ("session_id", "h5"),
+            ("thread-id", "h6"),
+            ("x-other-session-id", "h7-h7-h7"),
+        ];
+        let fields = [
+            r#""conversation_id":"b1""#,
+            r#""session_id":"b2""#,
+            r#""prompt_cache_key":"b3""#,
+            r#""conversation":"b4""#,
+            r#""metadata":{"user_id":"user_1_account_2_session_b5"}"#,
+        ];
+        let body = |from: usize| {
+            let mut fields = fields[from..].to_vec();
+            fields.reverse();
+            format!("{{{}}}", fields.join(","))
+        };
+        for from in 0..headers.len() {
+            let found = by_default(&headers[from..], &body(0));
+            assert_eq!(found.as_deref(), Some(headers[from].1));
+        }
+        for from in 0..fields.len() {
+            assert_eq!(by_default(&[], &body(from)), Some(format!("b{}", from + 1)));
+        }
+    }
+
+    // AFF-03
+    #[test]
+    fn the_sources_can_be_configured() {
+        let default = SessionKey::default();
+        let written: Vec<_> = default.sources().iter().map(Source::to_string).collect();
+        assert_eq!(written.len(), 12);
+        for (text, source) in written.iter().zip(default.sources()) {
+            assert_eq!(text.parse().as_ref(), Ok(source));
+        }
+        let own = SessionKey::new(["body:session_id", "header:x-mine"].map(|s| s.parse().unwrap()));
+        let headers = [("x-session-id", "a"), ("x-mine", "m")];
+        assert_eq!(
+            find(&own, &headers, r#"{"session_id":"b"}"#).as_deref(),
+            Some("b")
+        );
+        assert_eq!(find(&own, &headers, "").as_deref(), Some("m"));
+        assert_eq!(find(&SessionKey::new([]), &headers, ""), None);
+        for bad in [
+            "",
+            "x-session-id",
+            "header:",
+            "header:a b",
+            "header:x-*",
+            "body:user",
+        ] {
+            assert!(bad.parse::<Source>().is_err(), "{bad}");
+        }
+    }
+
+    // AFF-04
+    #[test]
+    fn a_value_that_users_share_is_no_session() {
+        for shared in SHARED {
+            let text = format!("header:{}", shared.to_uppercase());
+            assert!(
+                matches!(text.parse::<Source>(), Err(InvalidSource::Shared(_))),
+                "{shared}"
+            );
+        }
+        let headers = [
+            ("x-api-key", "sk-test-1"),
+            ("user-agent", "a"),
+            ("cookie", "s=1"),
+        ];
+        let body = r#"{"system":"You are a helper","instructions":"i","user":"u","model":"m"}"#;
+        assert_eq!(by_default(&headers, body), None);
+        for none in [
+            "null",
+            "undefined",
+            "00000000-0000-0000-0000-000000000000",
+            "",
+            "  ",
+        ] {
+            assert_eq!(by_default(&[("x-session-id", none)], ""), None, "{none}");
+        }
+    }
+
+    // AFF-03
+    #[test]
+    fn an_id_is_bounded_and_printable() {
+        let longest = "ü".repeat(LONGEST);
+        let body = |id: &str| serde_json::json!({ "session_id": id }).to_string();
+        assert_eq!(by_default(&[], &body(&longest)), Some(longest.clone()));
+        assert_eq!(by_default(&[], &body(&format!("{longest}x"))), None);
+        assert_eq!(by_default(&[], &body("a\nb")), None);
+        assert_eq!(by_default(&[], &body("a\u{0}")), None);
+        // The next source is asked in place of a bad one.
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(
+            by_default(&[("x-session-id", &long)], &body("b")).as_deref(),
+            Some("b")
+        );
+    }
+
+    // AFF-03
+    #[test]
+    fn any_session_header_has_to_look_like_an_id() {
+        for (name, value, found) in [
+            ("x-my-session-id", "abcdefgh", true),
+            ("x-my-session-id", "short", false),
+            ("x-my-session-id", "with space", false),
+            ("x--session-id", "abcdefgh", false),
+            ("my-session-id", "abcdefgh", false),
+            ("x-my-session-ids", "abcdefgh", false),
+        ] {
+            assert_eq!(
+                by_default(&[(name, value)], "").is_some(),
+                found,
+                "{name}: {value}"
+            );
+        }
+        let both = [
+            ("x-b-session-id", "bbbbbbbb"),
+            ("x-a-session-id", "aaaaaaaa"),
+        ];
+        assert_eq!(by_default(&both, "").as_deref(), Some("aaaaaaaa"));
+    }
+
+    // AFF-06
+    #[test]
+    fn a_request_without_an_id_has_no_session() {
+        for body in ["", "not json", "{}", "[1]", r#"{"session_id":null}"#] {
+            assert_eq!(by_default(&[], body), None, "{body}");
+        }
+    }
+}
