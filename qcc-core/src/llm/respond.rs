@@ -454,7 +454,7 @@ mod tests {
 
     fn code(body: &Value) -> &str {
         let error = &body["error"];
-        let code = error.get("reason").unwrap_or(&error["code"]);
+        let code = error.get("reason").unwrap_or_else(|| &error["code"]);
         code.as_str().unwrap()
     }
 
