@@ -1,0 +1,621 @@
+//! The facts of a request to an LLM API: the route by its path, the rest by one pass over the
+//! body.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use sha2::{Digest, Sha256};
+
+use super::session;
+use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
+
+/// Reads the facts of requests in the four dialects.
+///
+/// The route is told by the path, with or without `/v1` in front (Gemini: any version) and
+/// whatever the query. Only a `POST` generates. Of the body, nothing is needed: one that is not
+/// JSON, is compressed or has fields of the wrong type leaves facts unknown and is no error.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct LlmFacts;
+
+impl LlmFacts {
+    /// The one reader of facts there is.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl ReadFacts for LlmFacts {
+    fn facts(&self, head: &Parts, body: Option<&[u8]>) -> Facts {
+        let route = Route::of(&head.method, head.uri.path());
+        let mut facts = Facts {
+            dialect: route.dialect,
+            operation: route.operation,
+            stream: route.stream,
+            client: client(&head.headers, &head.uri),
+            ..Facts::default()
+        };
+        let body: Body<'_> = body
+            .and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default();
+        let model = route.model.map(Cow::Borrowed).or(body.model);
+        facts.model = model.filter(|model| is_model(model)).map(Arc::from);
+        if route.dialect != Some(Dialect::Gemini) {
+            facts.stream = body.stream;
+        }
+        facts.session_fields = body.sessions;
+        facts
+    }
+}
+
+/// Whether `model` can be the name of a model. Names become keys of tables and words of logs, so
+/// neither a megabyte nor a line break is taken for one.
+fn is_model(model: &str) -> bool {
+    (1..=256).contains(&model.len()) && !model.contains(char::is_control)
+}
+
+/// What a path tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Route<'a> {
+    dialect: Option<Dialect>,
+    operation: Operation,
+    model: Option<&'a str>,
+    stream: bool,
+}
+
+impl<'a> Route<'a> {
+    fn of(method: &Method, path: &'a str) -> Self {
+        let path = path.trim_matches('/');
+        let mut route = Self::by_verb(path)
+            .unwrap_or_else(|| Self::by_name(path.strip_prefix("v1/").unwrap_or(path)));
+        if method != Method::POST {
+            route.operation = Operation::Other;
+        }
+        route
+    }
+
+    /// The routes of Gemini end in a verb: `models/gemini-x:generateContent`.
+    fn by_verb(path: &'a str) -> Option<Self> {
+        let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
+        let (name, verb) = last
+            .rsplit_once(':')
+            .or_else(|| last.rsplit_once("%3A"))
+            .or_else(|| last.rsplit_once("%3a"))?;
+        let (operation, stream) = match verb {
+            "generateContent" => (Operation::Generate, false),
+            "streamGenerateContent" => (Operation::Generate, true),
+            "countTokens" => (Operation::CountTokens, false),
+            "embedContent" | "batchEmbedContents" | "batchGenerateContent" | "predict" => {
+                (Operation::Other, false)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            dialect: Some(Dialect::Gemini),
+            operation,
+            // Code Assist has no model in its path (`/v1internal:generateContent`).
+            model: (before.rsplit('/').next() == Some("models")).then_some(name),
+            stream,
+        })
+    }
+
+    fn by_name(path: &'a str) -> Self {
+        let (dialect, operation) = match path {
+            "messages" => (Dialect::Anthropic, Operation::Generate),
+            "messages/count_tokens" => (Dialect::Anthropic, Operation::CountTokens),
+            "chat/completions" => (Dialect::Chat, Operation::Generate),
+            "responses" | "responses/compact" => (Dialect::Responses, Operation::Generate),
+            "responses/input_tokens" => (Dialect::Responses, Operation::CountTokens),
+            // OpenAI's other routes are served where Chat is.
+            "completions" | "embeddings" | "moderations" => (Dialect::Chat, Operation::Other),
+            _ => match path.split_once('/') {
+                Some(("messages", _)) => (Dialect::Anthropic, Operation::Other),
+                Some(("responses", _)) => (Dialect::Responses, Operation::Other),
+                Some(("chat" | "images" | "audio", _)) => (Dialect::Chat, Operation::Other),
+                Some(("v1beta" | "v1alpha", _)) => (Dialect::Gemini, Operation::Other),
+                _ => return Self::default(),
+            },
+        };
+        Self {
+            dialect: Some(dialect),
+            operation,
+            ..Self::default()
+        }
+    }
+}
+
+/// A digest of the credential that the client came with; that of nobody if it came with none.
+/// SDKs differ in where they put the same key, so the place is not part of it.
+fn client(headers: &HeaderMap, uri: &Uri) -> ClientId {
+    let header = |name| headers.get(name).map(http::HeaderValue::as_bytes);
+    let in_headers = || {
+        let names = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+        let mut credentials = names.into_iter().filter_map(header).map(without_scheme);
+        credentials.find(|credential| !credential.is_empty())
+    };
+    let in_query = || {
+        let mut pairs = uri.query()?.split('&');
+        pairs.find_map(|pair| Some(pair.strip_prefix("key=")?.as_bytes()))
+    };
+    let Some(credential) = in_headers().or_else(in_query) else {
+        return ClientId::default();
+    };
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(credential)[..16]);
+    ClientId(id)
+}
+
+fn without_scheme(value: &[u8]) -> &[u8] {
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
+        _ => value,
+    }
+}
+
+/// The fields of a body that are facts. Of a field that comes twice the last is believed, as
+/// most servers do.
+#[derive(Debug, Default)]
+struct Body<'a> {
+    model: Option<Cow<'a, str>>,
+    stream: bool,
+    sessions: smallvec::SmallVec<[(BodyField, Box<str>); 1]>,
+}
+
+impl Body<'_> {
+    fn name_session(&mut self, field: BodyField, value: Option<&str>) {
+        self.sessions.retain(|(known, _)| *known != field);
+        if let Some(value) = value.filter(|value| session::is_id(value)) {
+            self.sessions.push((field, value.into()));
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    Model,
+    Stream,
+    ConversationId,
+    SessionId,
+    PromptCacheKey,
+    Conversation,
+    Metadata,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Body<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Body<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
+                let mut body = Body::default();
+                while let Some(key) = map.next_key()? {
+                    let field = match key {
+                        Name::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                        Name::Model => {
+                            body.model = map.next_value::<Loose<'_>>()?.text;
+                            continue;
+                        }
+                        Name::Stream => {
+                            body.stream = map.next_value::<Loose<'_>>()?.truth;
+                            continue;
+                        }
+                        Name::ConversationId => BodyField::ConversationId,
+                        Name::SessionId => BodyField::SessionId,
+                        Name::PromptCacheKey => BodyField::PromptCacheKey,
+                        Name::Conversation => BodyField::Conversation,
+                        Name::Metadata => BodyField::UserIdSession,
+                    };
+                    let value = map.next_value::<Loose<'_>>()?;
+                    match field {
+                        BodyField::Conversation => {
+                            body.name_session(field, value.text.or(value.id).as_deref());
+                        }
+                        BodyField::UserIdSession => {
+                            let session = value.user_id.as_deref().and_then(session_of_user);
+                            body.name_session(field, session.as_deref());
+                        }
+                        _ => body.name_session(field, value.text.as_deref()),
+                    }
+                }
+                Ok(body)
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// The session part of `metadata.user_id`: Claude Code writes a string of JSON, and before
+/// version 2.1.78 wrote `user_…_account_…_session_…`.
+fn session_of_user(user_id: &str) -> Option<Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct User<'a> {
+        #[serde(borrow)]
+        device_id: Cow<'a, str>,
+        #[serde(borrow)]
+        session_id: Cow<'a, str>,
+    }
+
+    if user_id.starts_with('{') {
+        let user: User<'_> = serde_json::from_str(user_id).ok()?;
+        (!user.device_id.is_empty()).then_some(user.session_id)
+    } else {
+        let (_, account) = user_id.strip_prefix("user_")?.split_once("_account_")?;
+        let (_, session) = account.split_once("_session_")?;
+        Some(Cow::Borrowed(session))
+    }
+}
+
+/// A JSON value of any type, of which only what can be a fact is kept.
+#[derive(Debug, Default)]
+struct Loose<'a> {
+    text: Option<Cow<'a, str>>,
+    truth: bool,
+    id: Option<Cow<'a, str>>,
+    user_id: Option<Cow<'a, str>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum InnerName {
+    Id,
+    UserId,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Loose<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue { inside: true })
+    }
+}
+
+/// The text of a value inside an object; whatever stands deeper is ignored.
+struct Inner<'a>(Option<Cow<'a, str>>);
+
+impl<'de> Deserialize<'de> for Inner<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = deserializer.deserialize_any(AnyValue { inside: false })?;
+        Ok(Self(value.text))
+    }
+}
+
+struct AnyValue {
+    /// Whether the fields of an object are looked at.
+    inside: bool,
+}
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Loose<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Loose<'de>, E> {
+        let text = Some(Cow::Borrowed(text));
+        Ok(Loose {
+            text,
+            ..Loose::default()
+        })
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Loose<'de>, E> {
+        let text = Some(Cow::Owned(text.to_owned()));
+        Ok(Loose {
+            text,
+            ..Loose::default()
+        })
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Loose<'de>, E> {
+        Ok(Loose {
+            truth,
+            ..Loose::default()
+        })
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Loose<'de>, E> {
+        Ok(Loose::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Loose<'de>, E> {
+        Ok(Loose::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Loose<'de>, E> {
+        Ok(Loose::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Loose<'de>, E> {
+        Ok(Loose::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Loose<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Loose::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose<'de>, A::Error> {
+        let mut value = Loose::default();
+        while let Some(key) = map.next_key()? {
+            match key {
+                InnerName::Id if self.inside => value.id = map.next_value::<Inner<'_>>()?.0,
+                InnerName::UserId if self.inside => {
+                    value.user_id = map.next_value::<Inner<'_>>()?.0;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn read(method: &str, target: &str, body: Option<&str>) -> Facts {
+        let (head, ()) = Request::builder()
+            .method(method)
+            .uri(target)
+            .body(())
+            .unwrap()
+            .into_parts();
+        LlmFacts::new().facts(&head, body.map(str::as_bytes))
+    }
+
+    fn post(target: &str, body: &str) -> Facts {
+        read("POST", target, Some(body))
+    }
+
+    // ACC-01, ACC-02
+    #[test]
+    fn the_path_tells_dialect_and_operation() {
+        use Dialect::{Anthropic, Chat, Gemini, Responses};
+        use Operation::{CountTokens, Generate, Other};
+        for (target, dialect, operation) in [
+            ("/v1/messages", Some(Anthropic), Generate),
+            ("/v1/messages?beta=true", Some(Anthropic), Generate),
+            ("/messages", Some(Anthropic), Generate),
+            ("//v1/messages/", Some(Anthropic), Generate),
+            ("/v1/messages/count_tokens", Some(Anthropic), CountTokens),
+            (
+                "/v1/messages/count_tokens?beta=true",
+                Some(Anthropic),
+                CountTokens,
+            ),
+            ("/v1/messages/batches", Some(Anthropic), Other),
+            ("/v1/chat/completions", Some(Chat), Generate),
+            ("/chat/completions", Some(Chat), Generate),
+            ("/v1/embeddings", Some(Chat), Other),
+            ("/v1/responses", Some(Responses), Generate),
+            ("/responses", Some(Responses), Generate),
+            ("/v1/responses/compact", Some(Responses), Generate),
+            ("/responses/compact", Some(Responses), Generate),
+            ("/v1/responses/input_tokens", Some(Responses), CountTokens),
+            ("/v1/responses/resp_1/cancel", Some(Responses), Other),
+            ("/v1beta/models/m:generateContent", Some(Gemini), Generate),
+            (
+                "/v1/models/m:streamGenerateContent?alt=sse",
+                Some(Gemini),
+                Generate,
+            ),
+            ("/v1alpha/models/m:generateContent", Some(Gemini), Generate),
+            ("/models/m:generateContent", Some(Gemini), Generate),
+            ("/v1beta/models/m%3AgenerateContent", Some(Gemini), Generate),
+            ("/v1internal:streamGenerateContent", Some(Gemini), Generate),
+            ("/v1beta/models/m:countTokens", Some(Gemini), CountTokens),
+            ("/v1beta/models/m:embedContent", Some(Gemini), Other),
+            ("/v1beta/files", Some(Gemini), Other),
+            ("/v1/files", None, Other),
+            ("/v1/threads/t/messages", None, Other),
+            ("/v1/messagesx", None, Other),
+            ("/", None, Other),
+            ("/v1/models/m:unheardOf", None, Other),
+        ] {
+            let facts = post(target, "");
+            assert_eq!(
+                (facts.dialect, facts.operation),
+                (dialect, operation),
+                "{target}"
+            );
+            let facts = read("GET", target, None);
+            assert_eq!(
+                (facts.dialect, facts.operation),
+                (dialect, Other),
+                "{target}"
+            );
+        }
+    }
+
+    // ACC-02
+    #[test]
+    fn gemini_names_model_and_stream_in_its_path() {
+        let body = r#"{"model":"from-body","stream":true}"#;
+        let facts = post("/v1beta/models/gemini-x:generateContent", body);
+        assert_eq!(facts.model.as_deref(), Some("gemini-x"));
+        assert!(!facts.stream);
+        let facts = post("/v1/models/gemini-x:streamGenerateContent", "{}");
+        assert_eq!(facts.model.as_deref(), Some("gemini-x"));
+        assert!(facts.stream);
+        let facts = post("/v1internal:streamGenerateContent", body);
+        assert_eq!(facts.model.as_deref(), Some("from-body"));
+        let vertex = "/v1/projects/p/locations/l/publishers/google/models/g:generateContent";
+        assert_eq!(post(vertex, "").model.as_deref(), Some("g"));
+    }
+
+    // AFF-02, AFF-03
+    #[test]
+    fn the_body_is_read_in_one_pass() {
+        let facts = post(
+            "/v1/messages",
+            r#"{"messages":[{"model":"inner","session_id":"inner"}],"session_id":"s",
+                "stream":true,"conversation":{"x":{"id":"deep"},"id":"c"},"model":"cl\u0061ude",
+                "metadata":{"user_id":"user_ab_account__session_u-1"}}"#,
+        );
+        assert_eq!(facts.model.as_deref(), Some("claude"));
+        assert!(facts.stream);
+        let found: Vec<_> = facts
+            .session_fields
+            .iter()
+            .map(|(field, value)| (*field, &**value))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (BodyField::SessionId, "s"),
+                (BodyField::Conversation, "c"),
+                (BodyField::UserIdSession, "u-1"),
+            ]
+        );
+        let facts = post(
+            "/v1/responses",
+            r#"{"conversation":"conv_1","prompt_cache_key":"k"}"#,
+        );
+        assert_eq!(facts.session_field(BodyField::Conversation), Some("conv_1"));
+        assert_eq!(facts.session_field(BodyField::PromptCacheKey), Some("k"));
+    }
+
+    // AFF-03
+    #[test]
+    fn both_forms_of_the_user_id_name_a_session() {
+        let session = |user_id: &str| {
+            let body = serde_json::json!({ "metadata": { "user_id": user_id } }).to_string();
+            let facts = post("/v1/messages", &body);
+            facts
+                .session_field(BodyField::UserIdSession)
+                .map(str::to_owned)
+        };
+        let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+        let legacy = format!("user_{}_account__session_{uuid}", "a".repeat(64));
+        assert_eq!(session(&legacy).as_deref(), Some(uuid));
+        let json =
+            format!(r#"{{"extra":[1],"device_id":"d","account_uuid":"","session_id":"{uuid}"}}"#);
+        assert_eq!(session(&json).as_deref(), Some(uuid));
+        for none in [
+            "alice",
+            "user_1",
+            "user_1_account_2",
+            "user_1_account_2_session_",
+            "{",
+            r#"{"device_id":"","session_id":"s"}"#,
+            r#"{"device_id":"d","session_id":""}"#,
+            r#"{"device_id":"d"}"#,
+        ] {
+            assert_eq!(session(none), None, "{none}");
+        }
+    }
+
+    // AFF-06
+    #[test]
+    fn a_field_of_the_wrong_type_is_ignored() {
+        let facts = post(
+            "/v1/messages",
+            r#"{"session_id":7,"conversation_id":null,"prompt_cache_key":["k"],"stream":"true",
+                "conversation":{"id":{"id":"x"}},"metadata":"user_1_account_2_session_3",
+                "model":"claude-x"}"#,
+        );
+        assert_eq!(facts.model.as_deref(), Some("claude-x"));
+        assert!(!facts.stream);
+        assert!(facts.session_fields.is_empty());
+        let facts = post(
+            "/v1/messages",
+            r#"{"model":{"a":1},"stream":1,"session_id":"s"}"#,
+        );
+        assert_eq!(facts.model, None);
+        assert_eq!(facts.session_field(BodyField::SessionId), Some("s"));
+    }
+
+    // AFF-06
+    #[test]
+    fn a_body_that_is_not_json_leaves_the_head() {
+        let broken = [
+            "",
+            "not json",
+            "{",
+            "[]",
+            "\"x\"",
+            r#"{"model":"m""#,
+            "\u{1f}\u{8b}",
+        ];
+        for body in broken.into_iter().map(Some).chain([None]) {
+            let facts = read("POST", "/v1/messages", body);
+            assert_eq!(facts.dialect, Some(Dialect::Anthropic), "{body:?}");
+            assert!(facts.is_generation(), "{body:?}");
+            assert_eq!(facts.model, None, "{body:?}");
+            assert!(facts.session_fields.is_empty(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_has_a_sane_name() {
+        let model = |name: &str| {
+            let body = serde_json::json!({ "model": name }).to_string();
+            post("/v1/messages", &body).model
+        };
+        assert!(model(&"m".repeat(256)).is_some());
+        for bad in ["", "a\nb", &*"m".repeat(257)] {
+            assert_eq!(model(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_field_that_comes_twice_the_last_is_believed() {
+        let body = r#"{"model":"a","session_id":"a","model":"b","session_id":"b"}"#;
+        let facts = post("/v1/messages", body);
+        assert_eq!(facts.model.as_deref(), Some("b"));
+        assert_eq!(facts.session_field(BodyField::SessionId), Some("b"));
+        assert_eq!(facts.session_fields.len(), 1);
+    }
+
+    // AFF-05
+    #[test]
+    fn a_client_is_its_key_wherever_it_stands() {
+        let client = |target: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().uri(target);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            LlmFacts::new().facts(&head, None).client
+        };
+        let key = "sk-test-1";
+        let one = client("/", &[("authorization", "Bearer sk-test-1")]);
+        assert_ne!(one, ClientId::default());
+        assert_eq!(one, client("/", &[("authorization", "bearer  sk-test-1 ")]));
+        for name in ["x-api-key", "api-key", "x-goog-api-key"] {
+            assert_eq!(one, client("/", &[(name, key)]), "{name}");
+            assert_eq!(
+                one,
+                client("/?key=other", &[("authorization", ""), (name, key)])
+            );
+        }
+        assert_eq!(one, client("/?alt=sse&key=sk-test-1", &[]));
+        assert_ne!(one, client("/", &[("x-api-key", "sk-test-2")]));
+        assert_eq!(client("/?alt=sse", &[]), ClientId::default());
+        assert_eq!(client("/", &[("x-api-key", "")]), ClientId::default());
+        assert_eq!(one.0, Sha256::digest(key)[..16]);
+    }
+}
