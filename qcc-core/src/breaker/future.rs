@@ -14,7 +14,7 @@ use crate::error::BoxError;
 use crate::failure::Refused;
 
 pin_project! {
-    /// The future of a [`CircuitBreakerService`](super::CircuitBreakerService).
+    /// The future of a [`CircuitBreaker`](super::CircuitBreaker).
     ///
     /// # Cancel safety
     ///

@@ -2,7 +2,7 @@
 
 use tower::Layer;
 
-use super::{Breaker, CircuitBreakerService};
+use super::{Breaker, CircuitBreaker};
 
 /// Puts a circuit breaker around the service of one endpoint.
 #[derive(Clone, Debug)]
@@ -19,9 +19,9 @@ impl CircuitBreakerLayer {
 }
 
 impl<S> Layer<S> for CircuitBreakerLayer {
-    type Service = CircuitBreakerService<S>;
+    type Service = CircuitBreaker<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreakerService::new(inner, self.breaker.clone())
+        CircuitBreaker::new(inner, self.breaker.clone())
     }
 }

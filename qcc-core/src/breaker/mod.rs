@@ -43,12 +43,12 @@ use crate::visit::{Admission, Visit};
 
 /// One endpoint's service behind its breaker.
 #[derive(Clone, Debug)]
-pub struct CircuitBreakerService<S> {
+pub struct CircuitBreaker<S> {
     inner: S,
     breaker: Breaker,
 }
 
-impl<S> CircuitBreakerService<S> {
+impl<S> CircuitBreaker<S> {
     /// `inner` behind `breaker`.
     #[must_use]
     pub const fn new(inner: S, breaker: Breaker) -> Self {
@@ -73,7 +73,7 @@ impl<S> CircuitBreakerService<S> {
     }
 }
 
-impl<S, B> Service<Request<RequestBody>> for CircuitBreakerService<S>
+impl<S, B> Service<Request<RequestBody>> for CircuitBreaker<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     /// An upstream behind `breaker`.
-    fn behind<F>(breaker: &Breaker, upstream: F) -> CircuitBreakerService<ReadinessProbe<F>>
+    fn behind<F>(breaker: &Breaker, upstream: F) -> CircuitBreaker<ReadinessProbe<F>>
     where
         F: FnMut(Request<RequestBody>) -> Answer,
     {

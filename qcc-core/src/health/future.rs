@@ -13,7 +13,7 @@ use crate::body::Guarded;
 use crate::error::BoxError;
 
 pin_project! {
-    /// The future of a [`HealthService`](super::HealthService).
+    /// The future of a [`TrackHealth`](super::TrackHealth).
     ///
     /// # Cancel safety
     ///

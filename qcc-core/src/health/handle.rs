@@ -15,7 +15,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Failed, Verdict};
 use crate::time::{self, Duration, Instant};
 
-/// The health of one endpoint: given to its [layer](super::HealthLayer), registered as a gate,
+/// The health of one endpoint: given to its [layer](super::TrackHealthLayer), registered as a gate,
 /// changed by the operator. Cheap to clone; all clones are one record.
 #[derive(Clone)]
 pub struct Health(Arc<Shared>);

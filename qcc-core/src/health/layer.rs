@@ -2,15 +2,15 @@
 
 use tower::Layer;
 
-use super::{Health, HealthService};
+use super::{Health, TrackHealth};
 
 /// Puts a health record around the service of one endpoint.
 #[derive(Clone, Debug)]
-pub struct HealthLayer {
+pub struct TrackHealthLayer {
     health: Health,
 }
 
-impl HealthLayer {
+impl TrackHealthLayer {
     /// A layer that keeps `health`.
     #[must_use]
     pub const fn new(health: Health) -> Self {
@@ -18,10 +18,10 @@ impl HealthLayer {
     }
 }
 
-impl<S> Layer<S> for HealthLayer {
-    type Service = HealthService<S>;
+impl<S> Layer<S> for TrackHealthLayer {
+    type Service = TrackHealth<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HealthService::new(inner, self.health.clone())
+        TrackHealth::new(inner, self.health.clone())
     }
 }

@@ -33,7 +33,7 @@ use tower::Service;
 
 pub use self::future::ResponseFuture;
 pub use self::handle::{Call, Health};
-pub use self::layer::HealthLayer;
+pub use self::layer::TrackHealthLayer;
 pub use self::state::{AuthFailure, LastFailure, Snapshot, Status, is_healthy};
 use crate::body::{Guarded, RequestBody};
 use crate::error::BoxError;
@@ -41,12 +41,12 @@ use crate::exchange::Exchange;
 
 /// One endpoint's service, whose calls are entered in its record.
 #[derive(Clone, Debug)]
-pub struct HealthService<S> {
+pub struct TrackHealth<S> {
     inner: S,
     health: Health,
 }
 
-impl<S> HealthService<S> {
+impl<S> TrackHealth<S> {
     /// `inner`, recorded by `health`.
     #[must_use]
     pub const fn new(inner: S, health: Health) -> Self {
@@ -71,7 +71,7 @@ impl<S> HealthService<S> {
     }
 }
 
-impl<S, B> Service<Request<RequestBody>> for HealthService<S>
+impl<S, B> Service<Request<RequestBody>> for TrackHealth<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -115,8 +115,8 @@ mod tests {
         Health::new(Arc::new(endpoint("one")))
     }
 
-    fn behind<F>(health: &Health, upstream: F) -> HealthService<ReadinessProbe<F>> {
-        HealthLayer::new(health.clone()).layer(ReadinessProbe::new(upstream))
+    fn behind<F>(health: &Health, upstream: F) -> TrackHealth<ReadinessProbe<F>> {
+        TrackHealthLayer::new(health.clone()).layer(ReadinessProbe::new(upstream))
     }
 
     /// Sends one request for `model` and reads its answer to the end.
@@ -254,7 +254,7 @@ mod tests {
         let mut service = behind(&health, |_| answer("ok"));
         drop(send(&mut service, request()).await.unwrap());
         let upstream = ReadinessProbe::new(|_| pending::<<Answer as Future>::Output>());
-        let service = HealthLayer::new(health.clone()).layer(upstream);
+        let service = TrackHealthLayer::new(health.clone()).layer(upstream);
         let mut visit = task::spawn(service.oneshot(request()));
         assert_pending!(visit.poll());
         assert_pending!(visit.poll());

@@ -14,7 +14,7 @@ use crate::error::BoxError;
 use crate::failure::Refused;
 
 pin_project! {
-    /// The future of a [`TokenPoolService`](super::TokenPoolService).
+    /// The future of a [`TokenPool`](super::TokenPool).
     ///
     /// # Cancel safety
     ///

@@ -2,7 +2,7 @@
 
 use tower::Layer;
 
-use super::{TokenPoolService, Tokens};
+use super::{TokenPool, Tokens};
 
 /// Gives every request to one endpoint a credential.
 #[derive(Clone, Debug)]
@@ -19,9 +19,9 @@ impl TokenPoolLayer {
 }
 
 impl<S> Layer<S> for TokenPoolLayer {
-    type Service = TokenPoolService<S>;
+    type Service = TokenPool<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        TokenPoolService::new(inner, self.tokens.clone())
+        TokenPool::new(inner, self.tokens.clone())
     }
 }

@@ -39,12 +39,12 @@ use crate::visit::Visit;
 
 /// One endpoint's service, whose requests carry a credential.
 #[derive(Clone, Debug)]
-pub struct TokenPoolService<S> {
+pub struct TokenPool<S> {
     inner: S,
     tokens: Tokens,
 }
 
-impl<S> TokenPoolService<S> {
+impl<S> TokenPool<S> {
     /// `inner`, with credentials of `tokens`.
     #[must_use]
     pub const fn new(inner: S, tokens: Tokens) -> Self {
@@ -69,7 +69,7 @@ impl<S> TokenPoolService<S> {
     }
 }
 
-impl<S, B> Service<Request<RequestBody>> for TokenPoolService<S>
+impl<S, B> Service<Request<RequestBody>> for TokenPool<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
@@ -136,7 +136,7 @@ mod tests {
         Tokens::fixed(Arc::new(Endpoint::new("local", base)))
     }
 
-    fn behind<F>(tokens: &Tokens, upstream: F) -> TokenPoolService<ReadinessProbe<F>> {
+    fn behind<F>(tokens: &Tokens, upstream: F) -> TokenPool<ReadinessProbe<F>> {
         TokenPoolLayer::new(tokens.clone()).layer(ReadinessProbe::new(upstream))
     }
 
