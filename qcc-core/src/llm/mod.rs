@@ -1,1 +1,18 @@
-//! Llm.
+//! What is special about LLM APIs: dialects, error tables, and the judgement of answers.
+//!
+//! The four dialects are told apart and never translated. Each has [`Rules`](crate::stream::Rules)
+//! that say what its events mean; [`LlmClassifier`] picks those of the route.
+
+mod answer;
+mod anthropic;
+mod chat;
+mod classifier;
+mod document;
+mod errors;
+mod gemini;
+mod json;
+mod nesting;
+mod responses;
+mod usage;
+
+pub use classifier::LlmClassifier;
