@@ -1,13 +1,31 @@
-//! Llm.
+//! What is special about LLM APIs: dialects, error tables, request facts, session keys, and the
+//! judgement of answers.
+//!
+//! The four dialects are told apart and never translated. [`LlmFacts`] reads what a request is,
+//! [`SessionKey`] to which session it belongs, and [`LlmClassifier`] judges what comes back: each
+//! dialect has [`Rules`](crate::stream::Rules) that say what its events mean, and tables of codes
+//! and phrases that say what its errors do. [`respond`] tells a client in its own dialect that
+//! nothing could be relayed.
 
+mod answer;
+mod anthropic;
+mod chat;
+mod classifier;
 mod codes;
 mod cooldown;
-pub(crate) mod errors;
+mod document;
+mod errors;
 mod facts;
+mod gemini;
+mod json;
+mod nesting;
 mod phrases;
 mod respond;
+mod responses;
 mod session;
+mod usage;
 
+pub use classifier::LlmClassifier;
 pub use codes::{CODES, CodeList, SENTENCES, Sentence, TYPES};
 pub use cooldown::{LONGEST_COOL_DOWN, QUOTA_COOL_DOWN, RATE_LIMIT_COOL_DOWN, SHORTEST_COOL_DOWN};
 pub use errors::excerpt;

@@ -1,0 +1,130 @@
+//! The events of Anthropic Messages.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::classifier::Judge;
+use super::json::{Object, Says, object, text, type_of};
+use super::usage::Tokens;
+use crate::record::Usage;
+use crate::stream::{Event, Meaning, Rules};
+use crate::time::Instant;
+
+/// This type of error makes clients try again.
+const CLOSING: &[u8] = b"event: error\n\
+    data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Stream interrupted\"}}\n\n";
+
+/// The rules of one Messages stream. Its events are told apart by their names.
+pub(super) struct Anthropic {
+    judge: Judge,
+    tokens: Tokens,
+    ended: bool,
+}
+
+impl From<Judge> for Anthropic {
+    fn from(judge: Judge) -> Self {
+        Self {
+            judge,
+            tokens: Tokens::default(),
+            ended: false,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Start {
+    message: Object<Message>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    usage: Object<Tokens>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Block {
+    content_block: Says,
+    delta: Says,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MessageDelta<'a> {
+    #[serde(borrow)]
+    delta: Object<Delta<'a>>,
+    usage: Object<Tokens>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Delta<'a> {
+    #[serde(borrow, deserialize_with = "text")]
+    stop_reason: Option<Cow<'a, str>>,
+}
+
+impl Rules for Anthropic {
+    fn read(&mut self, event: &Event<'_>, held: bool, now: Instant) -> Meaning {
+        let Some(data) = event.data.as_deref() else {
+            return self.judge.odd(event.raw, now);
+        };
+        let kind;
+        let name = match event.name {
+            b"" | b"message" => {
+                kind = type_of(data);
+                kind.as_bytes()
+            }
+            name => name,
+        };
+        match name {
+            b"ping" | b"content_block_stop" => Meaning::Preamble,
+            b"message_start" => {
+                if let Some(start) = object::<Start>(data) {
+                    // The output of the start is a placeholder.
+                    self.tokens = start.message.0.usage.0.without_output();
+                }
+                Meaning::Preamble
+            }
+            b"content_block_start" | b"content_block_delta" if held => {
+                match object::<Block>(data) {
+                    Some(Block {
+                        content_block: Says(false),
+                        delta: Says(false),
+                    }) => Meaning::Preamble,
+                    _ => Meaning::Output,
+                }
+            }
+            b"message_delta" => {
+                if let Some(delta) = object::<MessageDelta<'_>>(data) {
+                    self.tokens = self.tokens.updated(delta.usage.0);
+                    self.ended |= delta.delta.0.stop_reason.is_some();
+                }
+                Meaning::Output
+            }
+            b"message_stop" => {
+                self.ended = true;
+                Meaning::End
+            }
+            b"error" if event.name == name => Meaning::Failed(self.judge.error(data, now)),
+            // Clients skip what has no name.
+            _ if event.name != name => self.judge.odd(data, now),
+            _ => Meaning::Output,
+        }
+    }
+
+    fn ended(&self) -> bool {
+        self.ended
+    }
+
+    fn closing(&self) -> Bytes {
+        Bytes::from_static(CLOSING)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.tokens.usage()
+    }
+}

@@ -1,0 +1,252 @@
+//! JSON answers: one document, held until it is complete.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::classifier::Judge;
+use super::json::{Object, Peek};
+use super::nesting::{Nesting, elements};
+use super::usage::Tokens;
+use crate::classify::{Hold, Progress, Watch};
+use crate::failure::{Kind, Verdict};
+use crate::record::Usage;
+use crate::time::Instant;
+
+/// What closes an array of Gemini's that is streamed without events.
+const GEMINI_CLOSING: &str = concat!(
+    r#"{"error":{"code":503,"status":"UNAVAILABLE","message":"Stream interrupted"}}"#,
+    "]"
+);
+
+/// Watches one JSON document. It is judged when it is complete. One that grows past its limit
+/// goes on as it comes, and from then on only its end is looked for.
+pub(super) struct Document {
+    judge: Judge,
+    hold: Hold,
+    /// What is held; once committed, the element of an array that has not ended.
+    held: VecDeque<Bytes>,
+    out: VecDeque<Bytes>,
+    committed: bool,
+    nesting: Nesting,
+    /// Whether an element of an array has gone out.
+    begun: bool,
+    broken: Option<Verdict>,
+    usage: Option<Usage>,
+}
+
+impl Document {
+    pub(super) fn new(judge: Judge, hold: Hold) -> Self {
+        Self {
+            judge,
+            hold,
+            held: VecDeque::new(),
+            out: VecDeque::new(),
+            committed: false,
+            nesting: Nesting::default(),
+            begun: false,
+            broken: None,
+            usage: None,
+        }
+    }
+
+    /// Passes on a piece of a document that is too long to be held. Of an array only whole
+    /// elements go out, so that it can be closed behind any of them.
+    fn pass(&mut self, piece: Bytes) {
+        let mut piece = piece;
+        let mut whole = 0;
+        while let Some(end) = self.nesting.element(&piece[whole..]) {
+            whole += end;
+        }
+        if !self.nesting.is_array() || self.nesting.ended() {
+            whole = piece.len();
+        }
+        if whole > 0 {
+            self.begun = true;
+            self.out.append(&mut self.held);
+            self.out.push_back(piece.split_to(whole));
+        }
+        if !piece.is_empty() {
+            self.held.push_back(piece);
+        }
+    }
+
+    /// The whole document in one piece.
+    fn join(&mut self) -> Bytes {
+        let mut held = mem::take(&mut self.held);
+        if held.len() == 1 {
+            return held.pop_front().unwrap_or_default();
+        }
+        let mut whole = BytesMut::with_capacity(held.iter().map(Bytes::len).sum());
+        held.iter().for_each(|piece| whole.extend_from_slice(piece));
+        whole.freeze()
+    }
+}
+
+impl Watch for Document {
+    fn data(&mut self, data: Bytes, _now: Instant) -> Progress {
+        if self.committed {
+            self.pass(data);
+        } else {
+            self.held.push_back(data);
+        }
+        Progress::More
+    }
+
+    fn end(&mut self, now: Instant) -> Result<(), Verdict> {
+        if let Some(verdict) = self.broken {
+            return Err(verdict);
+        }
+        if self.committed {
+            return if self.nesting.ended() {
+                Ok(())
+            } else {
+                Err(Verdict::new(Kind::Transport))
+            };
+        }
+        let whole = self.join();
+        let verdict = match examine(&whole) {
+            Finding::Answer(usage) => {
+                self.usage = usage;
+                self.committed = true;
+                self.out.push_back(whole);
+                return Ok(());
+            }
+            Finding::Error(error) => self.judge.error(error, now),
+            Finding::Garbage => Verdict::new(Kind::Unknown),
+        };
+        self.broken = Some(verdict);
+        let redacted = self.judge.credential.as_ref();
+        let redacted = redacted.and_then(|credential| credential.redact(&whole));
+        self.out.push_back(redacted.unwrap_or(whole));
+        Err(verdict)
+    }
+
+    fn commit(&mut self) {
+        if !mem::replace(&mut self.committed, true) {
+            for piece in mem::take(&mut self.held) {
+                self.pass(piece);
+            }
+        }
+    }
+
+    fn release(&mut self) -> Option<Bytes> {
+        if self.committed {
+            self.out.pop_front()
+        } else {
+            None
+        }
+    }
+
+    fn closing(&mut self) -> Option<Bytes> {
+        let open = self.nesting.is_array() && !self.nesting.ended();
+        open.then(|| match self.begun {
+            true => Bytes::from(format!(",\n{GEMINI_CLOSING}")),
+            false => Bytes::from(format!("[{GEMINI_CLOSING}")),
+        })
+    }
+
+    fn hold(&self) -> Hold {
+        self.hold
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+}
+
+/// What a document is.
+#[derive(Debug)]
+pub(super) enum Finding<'a> {
+    /// A whole answer, with what it says about tokens.
+    Answer(Option<Usage>),
+    /// The JSON of an error.
+    Error(&'a [u8]),
+    /// No JSON object and no array of them.
+    Garbage,
+}
+
+/// Tells what `json` is, by its outermost members alone: output of a model is skipped unread.
+pub(super) fn examine(json: &[u8]) -> Finding<'_> {
+    let json = json.trim_ascii_start();
+    match json.first() {
+        Some(b'{') => match serde_json::from_slice::<Members>(json) {
+            Ok(members) if members.is_error() => Finding::Error(json),
+            Ok(members) => Finding::Answer(members.tokens.usage()),
+            Err(_) => Finding::Garbage,
+        },
+        // Gemini streams an array where no events are asked for.
+        Some(b'[') if serde_json::from_slice::<IgnoredAny>(json).is_ok() => {
+            let mut found = Finding::Garbage;
+            for element in elements(json) {
+                match (examine(element), found) {
+                    (Finding::Answer(None), Finding::Answer(usage)) => {
+                        found = Finding::Answer(usage);
+                    }
+                    (Finding::Answer(usage), _) => found = Finding::Answer(usage),
+                    (other, _) => return other,
+                }
+            }
+            found
+        }
+        _ => Finding::Garbage,
+    }
+}
+
+/// What the outermost members of an object say.
+#[derive(Default)]
+struct Members {
+    error: bool,
+    /// Whether there is a text that only an error without a name has there.
+    message: bool,
+    /// Whether there is a member that every answer has one of.
+    answer: bool,
+    tokens: Tokens,
+}
+
+impl Members {
+    fn is_error(&self) -> bool {
+        self.error || (self.message && !self.answer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::default();
+        while let Some(key) = map.next_key::<Peek<'de>>()? {
+            match key.as_str() {
+                "type" => members.error |= map.next_value::<Peek<'de>>()?.as_str() == "error",
+                "error" => members.error |= map.next_value::<Peek<'de>>()?.truthy(),
+                "usage" | "usageMetadata" => members.tokens = map.next_value::<Object<_>>()?.0,
+                "message" | "msg" | "detail" => {
+                    members.message |= map.next_value::<Peek<'de>>()?.truthy();
+                }
+                key => {
+                    members.answer |= matches!(
+                        key,
+                        "id" | "object" | "content" | "choices" | "output" | "candidates"
+                    );
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(members)
+    }
+}

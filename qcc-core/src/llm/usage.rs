@@ -1,0 +1,148 @@
+//! Token counts of all dialects, made alike.
+
+use serde::Deserialize;
+
+use super::json::{Object, count};
+use crate::record::Usage;
+
+/// The usage object of any dialect. The names of the dialects differ, so one type reads all.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Tokens {
+    // Anthropic and Responses. Anthropic's three inputs are disjoint.
+    #[serde(deserialize_with = "count")]
+    input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    cache_creation_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    cache_read_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    output_tokens: Option<u64>,
+    #[serde(deserialize_with = "details")]
+    input_tokens_details: Details,
+    // Chat.
+    #[serde(deserialize_with = "count")]
+    prompt_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    completion_tokens: Option<u64>,
+    #[serde(deserialize_with = "details")]
+    prompt_tokens_details: Details,
+    // Gemini. Thoughts are not part of the candidates.
+    #[serde(deserialize_with = "count", rename = "promptTokenCount")]
+    prompt: Option<u64>,
+    #[serde(deserialize_with = "count", rename = "toolUsePromptTokenCount")]
+    tool_use_prompt: Option<u64>,
+    #[serde(deserialize_with = "count", rename = "cachedContentTokenCount")]
+    cached_content: Option<u64>,
+    #[serde(deserialize_with = "count", rename = "candidatesTokenCount")]
+    candidates: Option<u64>,
+    #[serde(deserialize_with = "count", rename = "thoughtsTokenCount")]
+    thoughts: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    #[serde(deserialize_with = "count")]
+    cached_tokens: Option<u64>,
+}
+
+fn details<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Details, D::Error> {
+    Object::deserialize(deserializer).map(|Object(details)| details)
+}
+
+impl Tokens {
+    /// The same with what `newer` says in the place of what was said before: Anthropic's totals
+    /// replace those at the start of its stream.
+    pub(super) fn updated(self, newer: Self) -> Self {
+        Self {
+            input_tokens: newer.input_tokens.or(self.input_tokens),
+            cache_creation_input_tokens: newer
+                .cache_creation_input_tokens
+                .or(self.cache_creation_input_tokens),
+            cache_read_input_tokens: newer
+                .cache_read_input_tokens
+                .or(self.cache_read_input_tokens),
+            output_tokens: newer.output_tokens.or(self.output_tokens),
+            ..newer
+        }
+    }
+
+    /// The same without output, where the count is but a placeholder.
+    pub(super) fn without_output(self) -> Self {
+        Self {
+            output_tokens: None,
+            ..self
+        }
+    }
+
+    /// The counts in the form of all dialects; `None` if there are none.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let candidates = sum([self.candidates, self.thoughts, None]);
+        let prompt = sum([self.prompt, self.tool_use_prompt, None]);
+        let disjoint = sum([
+            self.input_tokens,
+            self.cache_creation_input_tokens,
+            self.cache_read_input_tokens,
+        ]);
+        let usage = Usage {
+            input: self.prompt_tokens.or(prompt).or(disjoint),
+            cached: self
+                .prompt_tokens_details
+                .cached_tokens
+                .or(self.input_tokens_details.cached_tokens)
+                .or(self.cached_content)
+                .or(self.cache_read_input_tokens),
+            output: self.completion_tokens.or(candidates).or(self.output_tokens),
+        };
+        (usage != Usage::default()).then_some(usage)
+    }
+}
+
+/// The sum of those that are known; `None` if none is.
+fn sum(counts: [Option<u64>; 3]) -> Option<u64> {
+    counts.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(json: &str) -> [Option<u64>; 3] {
+        let tokens: Tokens = serde_json::from_str(json).unwrap();
+        let usage = tokens.usage().unwrap_or_default();
+        [usage.input, usage.cached, usage.output]
+    }
+
+    #[test]
+    fn counts_of_all_dialects_mean_the_same() {
+        for json in [
+            r#"{"input_tokens":10,"cache_creation_input_tokens":2,"cache_read_input_tokens":8,
+                "output_tokens":5,"cache_creation":{"ephemeral_5m_input_tokens":2}}"#,
+            r#"{"prompt_tokens":20,"completion_tokens":5,"total_tokens":25,
+                "prompt_tokens_details":{"cached_tokens":8},
+                "completion_tokens_details":{"reasoning_tokens":3}}"#,
+            r#"{"input_tokens":20,"input_tokens_details":{"cached_tokens":8},"output_tokens":5}"#,
+            r#"{"promptTokenCount":18,"toolUsePromptTokenCount":2,"cachedContentTokenCount":8,
+                "candidatesTokenCount":2,"thoughtsTokenCount":3,"totalTokenCount":25}"#,
+        ] {
+            assert_eq!(usage(json), [Some(20), Some(8), Some(5)], "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_is_unknown_and_odd_counts_hide_nothing() {
+        assert_eq!(usage("{}"), [None; 3]);
+        assert_eq!(
+            usage(r#"{"prompt_tokens":12.0,"completion_tokens":"?","prompt_tokens_details":null}"#),
+            [Some(12), None, None]
+        );
+        assert_eq!(
+            usage(&format!(
+                r#"{{"input_tokens":{},"cache_read_input_tokens":1,"output_tokens":-1}}"#,
+                u64::MAX
+            )),
+            [Some(u64::MAX), Some(1), None]
+        );
+    }
+}
