@@ -91,10 +91,9 @@ impl Settings {
         self.tcp_keepalive
     }
 
-    /// A builder of clients with these settings, for what else a program wants to set (root
-    /// certificates, a proxy). Redirects, decompression and retries are off, and no proxy is
-    /// taken from the environment; none of them should be switched on.
-    #[must_use]
+    /// A builder of clients with these settings, for what else a program wants to set, like
+    /// root certificates. Redirects, decompression and retries are off and have to stay so. No
+    /// proxy is taken from the environment; one that is wanted can be set.
     pub fn client_builder(&self) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -357,6 +356,13 @@ mod tests {
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
             .await
             .unwrap();
+    }
+
+    #[test]
+    fn the_adapter_is_an_upstream() {
+        fn assert_upstream<U: crate::upstream::Upstream>() {}
+        assert_upstream::<Reqwest>();
+        assert_upstream::<crate::upstream::Origin<Reqwest>>();
     }
 
     // UPS-01
