@@ -1,1 +1,75 @@
-//! upstream.
+//! The last step: from a request of ours to a request of the endpoint's.
+//!
+//! An upstream is any [`Service`] that takes a request with a [`RequestBody`]: this crate has no
+//! HTTP client of its own. [`Origin`] stands directly above it and is the only layer that
+//! rewrites a head: it sets the address, takes out what belongs to the connection or to the
+//! client, and puts in the endpoint's credential. [`Reqwest`] adapts a `reqwest::Client`.
+//!
+//! Bodies pass through unchanged in both directions.
+
+mod head;
+mod origin;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod target;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower::Service;
+
+use crate::body::RequestBody;
+use crate::error::BoxError;
+
+pub use origin::{MissingCredential, Origin, OriginFuture, OriginLayer, UnfitCredential};
+#[cfg(feature = "reqwest")]
+pub use reqwest::{Reqwest, ReqwestBody, ReqwestFuture, Settings};
+pub use target::InvalidTarget;
+
+/// What sends requests: the bounds of the innermost service, in one place.
+///
+/// Implemented by everything that meets them and by nothing else.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as an upstream",
+    label = "is not an upstream",
+    note = "an upstream is a `tower::Service<http::Request<RequestBody>, Response = http::Response<B>>` that is `Clone + Send + Sync + 'static`",
+    note = "its future is `Send`, its error `Into<BoxError>`, and its body `B: Body<Data = Bytes> + Send + Unpin + 'static` with an error that is `Into<BoxError>`",
+    note = "for a `reqwest::Client` there is `upstream::Reqwest::new(client)`"
+)]
+pub trait Upstream:
+    Service<
+        Request<RequestBody>,
+        Response = Response<<Self as Upstream>::Body>,
+        Error: Into<BoxError>,
+        Future: Send,
+    > + sealed::Sealed
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
+}
+
+impl<S, B> Upstream for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Body = B;
+}
+
+mod sealed {
+    use http::{Request, Response};
+    use tower::Service;
+
+    use crate::body::RequestBody;
+
+    pub trait Sealed {}
+
+    impl<S, B> Sealed for S where S: Service<Request<RequestBody>, Response = Response<B>> {}
+}
