@@ -25,6 +25,9 @@ pub struct Visit {
     /// The credential that the send uses. Without one nothing leaves for an endpoint that needs
     /// one.
     pub credential: Option<Credential>,
+    /// The endpoint that called the request invalid, if this visit is the second opinion on it.
+    /// Set by Retry; if the visit ends well, Balance tells the gates of that endpoint.
+    pub contested: Option<EndpointId>,
 }
 
 impl Visit {
@@ -38,6 +41,7 @@ impl Visit {
             preferred: None,
             admission: Admission::Normal,
             credential: None,
+            contested: None,
         }
     }
 
