@@ -1,6 +1,6 @@
 //! The decision record: what was considered, tried and answered for one request.
 //!
-//! Layers emit [`Event`]s through their [`Exchange`](crate::exchange::Exchange); nobody reads
+//! Layers note what happens through their [`Exchange`](crate::exchange::Exchange); nobody reads
 //! them back to decide. Retry's outermost body seals the record exactly once and hands it to
 //! the [`RecordSink`]. A record holds no secret, no prompt and no answer.
 
@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
+use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::available::{Reason, ReasonCounts};
@@ -465,6 +466,16 @@ pub struct Usage {
 /// A session id, hashed: the first 128 bits of SHA-256, shown as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionHash(pub [u8; 16]);
+
+impl SessionHash {
+    /// The hash of a session id.
+    #[must_use]
+    pub fn of(id: &str) -> Self {
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&Sha256::digest(id)[..16]);
+        Self(hash)
+    }
+}
 
 impl fmt::Display for SessionHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,13 +20,14 @@ pub struct Visit {
     pub excluded: Excluded,
     /// The endpoint that is wanted.
     pub preferred: Option<Preferred>,
-    /// The endpoint that called this request invalid, if this visit is to give a second opinion.
-    pub contested: Option<EndpointId>,
     /// Whether the breaker has to let it through.
     pub admission: Admission,
     /// The credential that the send uses. Without one nothing leaves for an endpoint that needs
     /// one.
     pub credential: Option<Credential>,
+    /// The endpoint that called the request invalid, if this visit is the second opinion on it.
+    /// Set by Retry; if the visit ends well, Balance tells the gates of that endpoint.
+    pub contested: Option<EndpointId>,
 }
 
 impl Visit {
@@ -38,9 +39,9 @@ impl Visit {
             number: 1,
             excluded: Excluded::default(),
             preferred: None,
-            contested: None,
             admission: Admission::Normal,
             credential: None,
+            contested: None,
         }
     }
 

@@ -1,0 +1,287 @@
+//! An endpoint as the balancer sees it: what it is, how busy it is, and who may say no.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::available::{Availability, Available, Query, Reason};
+use crate::endpoint::Endpoint;
+use crate::time::{self, Duration, Instant};
+
+/// After this many seconds without an answer the estimate of a latency halves, so that an
+/// endpoint that was slow once is tried again some time, however little traffic there is.
+const HALF_LIFE: u32 = 60;
+
+/// One endpoint of a balancer, without its service.
+#[derive(Clone, Debug)]
+pub struct Member {
+    endpoint: Arc<Endpoint>,
+    load: Load,
+    gates: Box<[Arc<dyn Available>]>,
+}
+
+impl Member {
+    /// `endpoint` behind `gates`, which are asked in this order: the first that is out decides.
+    ///
+    /// The breaker's gate belongs at the end: then an endpoint that is left out as open or
+    /// probing is known to be fine otherwise, which is what the last resort needs.
+    pub fn new<G>(endpoint: Arc<Endpoint>, gates: G) -> Self
+    where
+        G: IntoIterator<Item = Arc<dyn Available>>,
+    {
+        Self {
+            endpoint,
+            load: Load::new(),
+            gates: gates.into_iter().collect(),
+        }
+    }
+
+    /// The same with the load of an earlier member, so that requests in flight stay counted and
+    /// latencies known over a reload.
+    #[must_use]
+    pub fn with_load(mut self, load: Load) -> Self {
+        self.load = load;
+        self
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub const fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// Whether it may be used for the request of `query`, leaving aside what happened in that
+    /// request before. Reserves nothing.
+    #[must_use]
+    pub fn availability(&self, query: &Query<'_>) -> Availability {
+        if !self.endpoint.speaks(query.facts) {
+            return Availability::out(Reason::Dialect, None);
+        }
+        if !self.endpoint.serves(query.facts) {
+            return Availability::out(Reason::Model, None);
+        }
+        if self
+            .endpoint
+            .max_in_flight()
+            .is_some_and(|limit| self.load.in_flight() >= limit)
+        {
+            return Availability::out(Reason::Full, None);
+        }
+        let mut worst = Availability::Ready;
+        for gate in &self.gates {
+            match gate.availability(query) {
+                Availability::Ready => {}
+                Availability::Degraded => worst = Availability::Degraded,
+                out @ Availability::Out { .. } => return out,
+            }
+        }
+        worst
+    }
+
+    pub(super) fn gates(&self) -> &[Arc<dyn Available>] {
+        &self.gates
+    }
+
+    /// Takes a place, if there is one.
+    pub(super) fn enter(&self) -> Option<InFlight> {
+        self.load.enter(self.endpoint.max_in_flight())
+    }
+}
+
+/// How busy an endpoint is: its requests in flight and its latency. A clone shares the counts.
+#[derive(Clone)]
+pub struct Load(Arc<Counts>);
+
+struct Counts {
+    in_flight: AtomicU32,
+    latency: AtomicU64,
+    // The origin of the seconds in `latency`.
+    born: Instant,
+}
+
+impl Load {
+    /// An idle endpoint of unknown latency.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Counts {
+            in_flight: AtomicU32::new(0),
+            latency: AtomicU64::new(0),
+            born: time::now(),
+        }))
+    }
+
+    /// How many requests are in flight. A request is in flight until its answer has ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The time from the choice of the endpoint to the start of its answer, as a moving average
+    /// over about 8 answers that halves with every minute without one; `None` while unknown.
+    #[must_use]
+    pub fn latency(&self, now: Instant) -> Option<Duration> {
+        let known = Estimate::unpack(self.0.latency.load(Ordering::Relaxed));
+        match known.faded(self.seconds(now)) {
+            0 => None,
+            micros => Some(Duration::from_micros(micros.into())),
+        }
+    }
+
+    pub(super) fn observe(&self, latency: Duration, now: Instant) {
+        let sample = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        let at = self.seconds(now);
+        self.0
+            .latency
+            .update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+                Estimate::unpack(packed).with(sample, at).pack()
+            });
+    }
+
+    pub(super) fn enter(&self, limit: Option<u32>) -> Option<InFlight> {
+        match limit {
+            None => {
+                self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(limit) => {
+                self.0
+                    .in_flight
+                    .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                        (count < limit).then_some(count + 1)
+                    })
+                    .ok()?;
+            }
+        }
+        Some(InFlight(self.clone()))
+    }
+
+    fn seconds(&self, now: Instant) -> u32 {
+        let age = now.saturating_duration_since(self.0.born);
+        u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load")
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request in flight; counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Load);
+
+impl InFlight {
+    pub(super) fn load(&self) -> &Load {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A moving average in microseconds (0 while unknown) and the second it was last fed in. Both
+/// fit one atomic word; 32 bits of microseconds are 71 minutes.
+#[derive(Clone, Copy)]
+struct Estimate {
+    micros: u32,
+    at: u32,
+}
+
+impl Estimate {
+    const fn unpack(packed: u64) -> Self {
+        Self {
+            micros: (packed >> 32) as u32,
+            at: packed as u32,
+        }
+    }
+
+    const fn pack(self) -> u64 {
+        (self.micros as u64) << 32 | self.at as u64
+    }
+
+    fn faded(self, at: u32) -> u32 {
+        let halvings = at.saturating_sub(self.at) / HALF_LIFE;
+        self.micros.checked_shr(halvings).unwrap_or(0)
+    }
+
+    /// A new sample counts for one eighth, as in the smoothed round-trip time of RFC 6298.
+    fn with(self, sample: u32, at: u32) -> Self {
+        let micros = match self.faded(at) {
+            0 => sample,
+            known => known - known / 8 + sample / 8,
+        };
+        Self {
+            micros: micros.max(1),
+            at: at.max(self.at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn a_latency_is_a_moving_average_that_fades_without_answers() {
+        let load = Load::new();
+        let start = load.0.born;
+        assert_eq!(load.latency(start), None);
+        load.observe(MS(800), start);
+        load.observe(MS(1600), start);
+        assert_eq!(load.latency(start), Some(MS(900)));
+        assert_eq!(load.latency(start + MS(59_999)), Some(MS(900)));
+        assert_eq!(load.latency(start + MS(60_000)), Some(MS(450)));
+        assert_eq!(load.latency(start + MS(86_400_000)), None);
+    }
+
+    #[test]
+    fn a_latency_beyond_the_range_is_held_at_its_end() {
+        let load = Load::new();
+        let start = load.0.born;
+        load.observe(Duration::MAX, start);
+        load.observe(Duration::MAX, start);
+        assert!(load.latency(start) > Some(MS(4_000_000)));
+        load.observe(Duration::ZERO, start);
+        assert!(load.latency(start).is_some());
+    }
+
+    // BAL-04
+    #[test]
+    fn threads_that_race_for_the_last_place_never_exceed_the_limit() {
+        let load = Load::new();
+        std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..1000 {
+                            let place = load.enter(Some(3));
+                            assert!(load.in_flight() <= 3);
+                            drop(place);
+                        }
+                    })
+                })
+                .collect();
+            racers.into_iter().for_each(|racer| racer.join().unwrap());
+        });
+        assert_eq!(load.in_flight(), 0);
+    }
+}
