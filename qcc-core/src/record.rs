@@ -150,8 +150,7 @@ impl Record {
             }
             Event::Credential(name) => self.on_send(|send| send.credential = Some(name)),
             Event::FirstByte => self.on_send(|send| {
-                send.first_byte
-                    .get_or_insert(at.saturating_sub(send.started));
+                send.first_byte = Some(at.saturating_sub(send.started));
             }),
             Event::Status(status) => self.on_send(|send| send.status = Some(status)),
             Event::Refused(reason) => self.end_send(at, SendResult::Refused(reason)),

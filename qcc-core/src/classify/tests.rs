@@ -125,10 +125,11 @@ fn streamed() -> (Request<RequestBody>, Exchange) {
 
 fn asked(stream: bool) -> (Request<RequestBody>, Exchange) {
     let exchange = Exchange::new(RequestId::random());
-    let mut facts = Facts::default();
-    facts.dialect = Some(Dialect::Anthropic);
-    facts.stream = stream;
-    exchange.set_facts(facts);
+    exchange.set_facts(Facts {
+        dialect: Some(Dialect::Anthropic),
+        stream,
+        ..Facts::default()
+    });
     exchange.limit(exchange.started() + Duration::from_secs(600), 5);
     let mut request = request();
     request

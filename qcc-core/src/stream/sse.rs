@@ -383,7 +383,7 @@ mod tests {
             let (split, passed) = events(&chunks);
             prop_assert_eq!(&split, &whole);
             let raw: Vec<u8> = whole.iter().flat_map(|(raw, ..)| raw.clone()).collect();
-            prop_assert_eq!(passed.concat(), raw.clone());
+            prop_assert_eq!(&passed.concat(), &raw);
             prop_assert!(input.starts_with(&raw));
 
             let bytes: Vec<_> = input.chunks(1).collect();
