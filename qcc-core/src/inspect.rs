@@ -75,7 +75,7 @@ impl<S> Layer<S> for InspectLayer {
 /// # Errors
 ///
 /// [`Error`] of kind [`ErrorKind::RequestBody`] if the client's body breaks; else those of the
-/// inner service.
+/// inner service, whose error is [`Error`] itself or the box between layers.
 ///
 /// # Cancel safety
 ///
@@ -106,16 +106,16 @@ impl<S> Inspect<S> {
 impl<S, B> Service<Request<B>> for Inspect<S>
 where
     S: Service<Request<RequestBody>> + Clone,
-    S::Error: Into<BoxError>,
+    S::Error: From<Error>,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = S::Response;
-    type Error = BoxError;
+    type Error = S::Error;
     type Future = InspectFuture<S, B>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> InspectFuture<S, B> {
@@ -214,17 +214,17 @@ impl<S> Pending<S> {
 impl<S, B> Future for InspectFuture<S, B>
 where
     S: Service<Request<RequestBody>>,
-    S::Error: Into<BoxError>,
+    S::Error: From<Error>,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<S::Response, BoxError>;
+    type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
             let response = match state.as_mut().project() {
-                StateProj::Called { response } => return response.poll(cx).map_err(Into::into),
+                StateProj::Called { response } => return response.poll(cx),
                 StateProj::Reading { body, request } => {
                     let body = ready!(Pin::new(body).poll(cx));
                     #[expect(clippy::expect_used, reason = "taken only where this state ends")]
@@ -259,7 +259,6 @@ where
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::convert::Infallible;
     use std::future;
     use std::io;
     use std::sync::Mutex;
@@ -306,10 +305,10 @@ mod tests {
 
     impl Service<Request<RequestBody>> for Echo {
         type Response = Response<Request<RequestBody>>;
-        type Error = Infallible;
-        type Future = future::Ready<Result<Self::Response, Infallible>>;
+        type Error = BoxError;
+        type Future = future::Ready<Result<Self::Response, BoxError>>;
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
             self.ready = true;
             Poll::Ready(Ok(()))
         }

@@ -17,6 +17,7 @@ pub mod affinity;
 pub mod balance;
 pub mod breaker;
 pub mod classify;
+pub mod failover;
 pub mod health;
 #[cfg(feature = "llm")]
 pub mod llm;

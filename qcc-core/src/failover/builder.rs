@@ -1,0 +1,217 @@
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+
+use super::handle::{EndpointState, Handle};
+use super::{Failover, Way};
+use crate::affinity::{self, AffinityKey, AffinityLayer, NoAffinity, Sessions};
+use crate::balance::{self, Balance, BalancePolicy, LastResort, Priority};
+use crate::breaker::{self, CircuitBreakerLayer};
+use crate::classify::{ByStatus, Classify, ErrorClassifyLayer, Timeouts};
+use crate::endpoint::{Endpoint, Endpoints};
+use crate::facts::{NoFacts, ReadFacts};
+use crate::health::TrackHealthLayer;
+use crate::inspect::InspectLayer;
+use crate::record::RecordSink;
+use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
+use crate::token::TokenPoolLayer;
+use crate::upstream::{OriginLayer, Upstream};
+
+/// Puts the stack together. Made by [`Failover::builder`].
+///
+/// Everything has a default: the best priority first, no affinity, judged by status, three
+/// failures open a breaker for a minute, five attempts in ten minutes, a retry budget of 20 %.
+/// For LLM APIs call [`llm`](Self::llm) first.
+#[derive(Debug)]
+pub struct Builder {
+    endpoints: Endpoints,
+    facts: Arc<dyn ReadFacts>,
+    classify: Arc<dyn Classify>,
+    key: Arc<dyn AffinityKey>,
+    sessions: affinity::Config,
+    policy: Arc<dyn BalancePolicy>,
+    balance: balance::Config,
+    breaker: breaker::Config,
+    timeouts: Timeouts,
+    retry: retry::Config,
+    retry_policy: Option<Arc<dyn RetryPolicy>>,
+    budget: Budget,
+    sink: Option<Arc<dyn RecordSink>>,
+}
+
+impl Builder {
+    pub(super) fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            facts: Arc::new(NoFacts),
+            classify: Arc::new(ByStatus),
+            key: Arc::new(NoAffinity),
+            sessions: affinity::Config::default(),
+            policy: Arc::new(Priority::default()),
+            balance: balance::Config::default(),
+            breaker: breaker::Config::default(),
+            timeouts: Timeouts::default(),
+            retry: retry::Config::default(),
+            retry_policy: None,
+            budget: Budget::default(),
+            sink: None,
+        }
+    }
+
+    /// What LLM APIs need: reads the facts of their requests, judges their answers, and keeps
+    /// sessions together. Each part can be replaced afterwards.
+    #[cfg(feature = "llm")]
+    #[must_use]
+    pub fn llm(self) -> Self {
+        self.facts(crate::llm::LlmFacts::default())
+            .classify(crate::llm::LlmClassifier::default())
+            .affinity(crate::llm::SessionKey::default())
+    }
+
+    /// Reads the facts of requests with `facts`. By default nothing is known of a request.
+    #[must_use]
+    pub fn facts(mut self, facts: impl ReadFacts) -> Self {
+        self.facts = Arc::new(facts);
+        self
+    }
+
+    /// Judges answers with `classify`. By default their status decides: [`ByStatus`].
+    #[must_use]
+    pub fn classify(mut self, classify: impl Classify) -> Self {
+        self.classify = Arc::new(classify);
+        self
+    }
+
+    /// Keeps the requests together for which `key` finds one session. By default no request
+    /// belongs to a session.
+    #[must_use]
+    pub fn affinity(mut self, key: impl AffinityKey) -> Self {
+        self.key = Arc::new(key);
+        self
+    }
+
+    /// The bounds of the bindings of sessions.
+    #[must_use]
+    pub fn sessions(mut self, config: affinity::Config) -> Self {
+        self.sessions = config;
+        self
+    }
+
+    /// Chooses among endpoints with `policy`. By default the best priority: [`Priority`].
+    #[must_use]
+    pub fn policy(mut self, policy: impl BalancePolicy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// What may be tried when no endpoint is left.
+    #[must_use]
+    pub fn last_resort(mut self, last_resort: LastResort) -> Self {
+        self.balance = self.balance.with_last_resort(last_resort);
+        self
+    }
+
+    /// The thresholds of the breakers. An endpoint's own number of failures takes precedence.
+    #[must_use]
+    pub fn breaker(mut self, config: breaker::Config) -> Self {
+        self.breaker = config;
+        self
+    }
+
+    /// How long upstreams may be silent. An endpoint's own limit takes precedence.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// The bounds of a request.
+    #[must_use]
+    pub fn retry(mut self, config: retry::Config) -> Self {
+        self.retry = config;
+        self
+    }
+
+    /// Decides with `policy` what follows a failure.
+    #[must_use]
+    pub fn retry_policy(mut self, policy: impl RetryPolicy) -> Self {
+        self.retry_policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Pays retries from `budget`.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Hands the record of each finished request to `sink`.
+    #[must_use]
+    pub fn record_to(mut self, sink: Arc<dyn RecordSink>) -> Self {
+        self.sink = Some(sink);
+        self
+    }
+
+    /// Builds the stack; `upstream` gives the service that sends to an endpoint, usually a
+    /// clone of one client.
+    #[must_use]
+    pub fn build<S, F>(self, upstream: F) -> Failover<S>
+    where
+        S: Upstream,
+        F: Fn(&Endpoint) -> S,
+    {
+        let sessions = Sessions::new(self.sessions);
+        let states: Vec<_> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| EndpointState::new(endpoint.clone(), self.breaker))
+            .collect();
+        let members = states.iter().map(|state| {
+            let way = self.way(state, upstream(&state.endpoint));
+            (state.member(), way)
+        });
+        let balance = Balance::new(members, self.policy.clone(), self.balance);
+
+        let mut retry = RetryWithExclusionLayer::new(self.retry).with_budget(self.budget.clone());
+        if let Some(policy) = self.retry_policy {
+            retry = retry.with_policy(policy);
+        }
+        if let Some(sink) = self.sink {
+            retry = retry.with_sink(sink);
+        }
+        let stack = ServiceBuilder::new()
+            // Everything below goes by the facts.
+            .layer(InspectLayer::shared(self.facts).with_limit(self.retry.body_limit()))
+            // Above Balance, or a retry would go to the same endpoint again.
+            .layer(retry)
+            // Below Retry, because each visit may be preferred anew.
+            .layer(AffinityLayer::new(sessions.clone(), self.key))
+            .service(balance);
+        Failover {
+            stack,
+            handle: Handle::new(self.endpoints, states, sessions),
+        }
+    }
+
+    /// The way to one endpoint.
+    fn way<S: Upstream>(&self, state: &EndpointState, upstream: S) -> Way<S> {
+        let endpoint = &state.endpoint;
+        let timeouts = match endpoint.first_byte() {
+            Some(limit) => self.timeouts.with_endpoint(limit).unwrap_or(self.timeouts),
+            None => self.timeouts,
+        };
+        ServiceBuilder::new()
+            // Outermost: it counts visits, and a visit that was mended below is no failure.
+            .layer(CircuitBreakerLayer::new(state.breaker.clone()))
+            .layer(TrackHealthLayer::new(state.health.clone()))
+            // Above QuickRetry, which repeats a send with the credential that it had.
+            .layer(TokenPoolLayer::new(state.tokens.clone()))
+            .layer(QuickRetryLayer::new(self.budget.clone()))
+            // Below everything that acts on a verdict.
+            .layer(ErrorClassifyLayer::new(self.classify.clone()).with_timeouts(timeouts))
+            // Last: nothing of ours is sent on, and nothing of the client's that is not meant to be.
+            .layer(OriginLayer::new(endpoint.clone()))
+            .service(upstream)
+    }
+}

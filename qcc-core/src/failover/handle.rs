@@ -1,0 +1,279 @@
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::affinity::Sessions;
+use crate::available::{Availability, Available, Query, Reason};
+use crate::balance::{Load, Member};
+use crate::breaker::{self, Breaker};
+use crate::endpoint::{Endpoint, EndpointId, Endpoints};
+use crate::facts::Facts;
+use crate::health::{self, Health, is_healthy};
+use crate::time::{self, Duration};
+use crate::token::Tokens;
+
+/// Looks at the endpoints of a [`Failover`](super::Failover) and operates them. A clone sees and
+/// changes the same state; every change holds for the next request.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    endpoints: Endpoints,
+    states: Vec<EndpointState>,
+    ids: HashMap<EndpointId, usize>,
+    sessions: Sessions,
+}
+
+/// The state of one endpoint. There is one for each id: forwarding, choosing, operating and
+/// looking all see the same.
+#[derive(Clone, Debug)]
+pub(super) struct EndpointState {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) breaker: Breaker,
+    pub(super) health: Health,
+    pub(super) tokens: Tokens,
+    load: Load,
+}
+
+impl EndpointState {
+    pub(super) fn new(endpoint: Arc<Endpoint>, config: breaker::Config) -> Self {
+        Self {
+            breaker: Breaker::with_config(endpoint.clone(), config),
+            health: Health::new(endpoint.clone()),
+            tokens: Tokens::fixed(endpoint.clone()),
+            load: Load::new(),
+            endpoint,
+        }
+    }
+
+    /// The endpoint as Balance sees it. The breaker is the last gate: an endpoint that is out
+    /// for its breaker alone may serve as last resort.
+    pub(super) fn member(&self) -> Member {
+        let gates: [Arc<dyn Available>; 3] = [
+            Arc::new(self.health.clone()),
+            Arc::new(self.tokens.clone()),
+            Arc::new(self.breaker.clone()),
+        ];
+        Member::new(self.endpoint.clone(), gates).with_load(self.load.clone())
+    }
+}
+
+impl Handle {
+    pub(super) fn new(
+        endpoints: Endpoints,
+        states: Vec<EndpointState>,
+        sessions: Sessions,
+    ) -> Self {
+        let ids = states
+            .iter()
+            .enumerate()
+            .map(|(index, state)| (state.endpoint.id(), index))
+            .collect();
+        Self(Arc::new(Inner {
+            endpoints,
+            states,
+            ids,
+            sessions,
+        }))
+    }
+
+    /// The endpoints, with the entries that were dropped as duplicates.
+    #[must_use]
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.0.endpoints
+    }
+
+    /// The state of every endpoint, in the order in which they were given. Changes nothing.
+    #[must_use]
+    pub fn status(&self) -> Vec<EndpointStatus> {
+        self.handles().map(|handle| handle.status()).collect()
+    }
+
+    /// One endpoint.
+    #[must_use]
+    pub fn endpoint(&self, id: EndpointId) -> Option<EndpointHandle> {
+        let &index = self.0.ids.get(&id)?;
+        Some(EndpointHandle(self.0.states[index].clone()))
+    }
+
+    /// The endpoint that a person means: by its name, or by the start of its shown id (at least
+    /// 4 hex digits) if that fits one endpoint only.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<EndpointHandle> {
+        let named = |handle: &EndpointHandle| &**handle.endpoint().name() == text;
+        if let Some(handle) = self.handles().find(named) {
+            return Some(handle);
+        }
+        let mut fitting = self.handles().filter(|handle| {
+            text.len() >= 4 && handle.endpoint().id().to_string().starts_with(text)
+        });
+        match (fitting.next(), fitting.next()) {
+            (Some(handle), None) => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// The bindings of sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What has to be done from time to time: run it beside your service, and drop it with it.
+    /// Removes expired bindings.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it at any point loses nothing.
+    pub fn maintenance(&self) -> impl Future<Output = Infallible> + Send + use<> {
+        self.0.sessions.maintenance()
+    }
+
+    fn handles(&self) -> impl Iterator<Item = EndpointHandle> {
+        self.0.states.iter().cloned().map(EndpointHandle)
+    }
+}
+
+/// Looks at one endpoint and operates it.
+#[derive(Clone, Debug)]
+pub struct EndpointHandle(EndpointState);
+
+impl EndpointHandle {
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0.endpoint
+    }
+
+    /// Its breaker.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.0.breaker
+    }
+
+    /// Its record.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.0.health
+    }
+
+    /// Its credentials.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// Lets requests go there again: clears refused credentials, the auth failure, the
+    /// operator's own setting and the breaker, in this order, so that no request sees it half
+    /// enabled. Returns whether something changed.
+    pub fn enable(&self) -> bool {
+        let credentials = self.0.tokens.recover();
+        let health = self.0.health.enable();
+        let breaker = self.0.breaker.reset();
+        credentials | health | breaker
+    }
+
+    /// Lets no new request go there; those in flight end normally. Returns whether something
+    /// changed.
+    pub fn disable(&self) -> bool {
+        self.0.health.disable()
+    }
+
+    /// Its state. Changes nothing.
+    #[must_use]
+    pub fn status(&self) -> EndpointStatus {
+        let now = time::now();
+        let state = &self.0;
+        let health = state.health.snapshot(now);
+        let breaker = state.breaker.snapshot(now);
+        let auth_failed = health.auth_failure.is_some();
+        let consecutive_failures = health.consecutive_failures(breaker.failures);
+        let (head, ()) = http::Request::new(()).into_parts();
+        let facts = Facts::default();
+        let out = match state.member().availability(&Query::new(&head, &facts, now)) {
+            Availability::Out { reason, until, .. } => Some((
+                reason,
+                until.map(|until| until.saturating_duration_since(now)),
+            )),
+            _ => None,
+        };
+        let cooling = matches!(out, Some((Reason::Cooling, _)));
+        let status = match health.status {
+            health::Status::Healthy | health::Status::Unknown if cooling => {
+                health::Status::Degraded
+            }
+            status => status,
+        };
+        EndpointStatus {
+            endpoint: state.endpoint.clone(),
+            enabled: health.enabled,
+            operator_enabled: health.wanted,
+            status,
+            is_healthy: is_healthy(
+                health.wanted,
+                auth_failed,
+                status,
+                consecutive_failures,
+                breaker.threshold,
+            ),
+            auth_failed,
+            consecutive_failures,
+            queued: false,
+            in_flight: state.load.in_flight(),
+            latency: state.load.latency(now),
+            total: health.total,
+            failed: health.failed,
+            success_rate: health.success_rate(),
+            average_response: health.response_time,
+            out,
+            last_failure: health.last_failure,
+            rate_limit_reset_in: out.filter(|_| cooling).and_then(|(_, left)| left),
+            breaker,
+        }
+    }
+}
+
+/// The state of an endpoint at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndpointStatus {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Whether it takes requests, as far as switches go: switched on by the operator, and not
+    /// switched off by a refused credential.
+    pub enabled: bool,
+    /// The operator's own switch.
+    pub operator_enabled: bool,
+    /// What its requests say of it.
+    pub status: health::Status,
+    /// Whether it is enabled, well, and below its limit of failures.
+    pub is_healthy: bool,
+    /// Whether no credential is left that it accepts.
+    pub auth_failed: bool,
+    /// The failures in a row that its breaker counts, plus 1 while it is auth-failed.
+    pub consecutive_failures: u32,
+    /// Its breaker.
+    pub breaker: breaker::Snapshot,
+    /// Whether it waits for recovery.
+    pub queued: bool,
+    /// Its requests in flight, bodies included.
+    pub in_flight: u32,
+    /// The smoothed time to its committed answers; `None` before the first.
+    pub latency: Option<Duration>,
+    /// Its requests so far.
+    pub total: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// The share of those that did not fail, in percent; `None` before the first.
+    pub success_rate: Option<f64>,
+    /// The mean time of those that have one.
+    pub average_response: Option<Duration>,
+    /// Why it is left out now, and for how much longer where that is known.
+    pub out: Option<(Reason, Option<Duration>)>,
+    /// Its last failure.
+    pub last_failure: Option<health::LastFailure>,
+    /// How long until its rate limit is reset.
+    pub rate_limit_reset_in: Option<Duration>,
+}
