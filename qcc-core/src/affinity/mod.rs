@@ -1,3 +1,154 @@
-//! Affinity.
+//! Keeps a conversation on the endpoint that answered it, while that endpoint is usable.
+//!
+//! Prompt caches belong to one account, so a conversation that moves pays for its whole history
+//! again. [`Affinity`] stands between Retry and Balance: it asks an [`AffinityKey`] for the
+//! session of a request, names the endpoint that the session is bound to as the preference of
+//! the visit, and draws the conclusion when the visit is over. It never chooses itself and never
+//! makes a request fail: Balance passes over an endpoint that may not be used and says why.
+//!
+//! A binding is made and its lifetime begun again by a success: a response with a 2xx status,
+//! which for a stream is its commit point. Beside these two there are three transitions:
+//! - *escape*: this request goes elsewhere and the binding stays, because the endpoint is full,
+//!   probing, or cools down for no longer than the patience of the [`Config`], or because this
+//!   one request has failed there or cannot be served there;
+//! - *rebind*: the endpoint is lost (breaker open, disabled, credential refused, in recovery, a
+//!   long cool-down, no member any more), and another one answered;
+//! - *invalidate*: the endpoint is lost and nobody answered, or it failed in this visit and is
+//!   to blame. A fault of the caller changes nothing, nor does a request that is cancelled.
+//!
+//! Bindings live in memory and are gone after a restart; see [`Sessions`], the handle through
+//! which they are read and removed.
+//!
+//! ```
+//! use std::borrow::Cow;
+//! use std::sync::Arc;
+//!
+//! use http::request::Parts;
+//! use qcc_core::affinity::{AffinityKey, AffinityLayer, Sessions};
+//! use qcc_core::facts::Facts;
+//!
+//! /// The header of an in-house client.
+//! #[derive(Debug)]
+//! struct ThreadHeader;
+//!
+//! impl AffinityKey for ThreadHeader {
+//!     fn key<'a>(&self, head: &'a Parts, _: &'a Facts) -> Option<Cow<'a, str>> {
+//!         head.headers.get("x-thread")?.to_str().ok().map(Cow::from)
+//!     }
+//! }
+//!
+//! let sessions = Sessions::default();
+//! let layer = AffinityLayer::new(sessions.clone(), Arc::new(ThreadHeader));
+//! # let _ = layer;
+//! ```
+
+mod config;
+mod future;
 mod key;
-pub use key::AffinityKey;
+mod layer;
+mod sessions;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Request, Response};
+use tower::Service;
+
+pub use self::config::Config;
+pub use self::future::ResponseFuture;
+pub use self::key::AffinityKey;
+pub use self::layer::AffinityLayer;
+pub use self::sessions::{Bound, Sessions, Stats};
+
+use self::future::Session;
+use self::state::Key;
+use crate::error::BoxError;
+use crate::record::{Event, SessionHash};
+use crate::time;
+use crate::visit::{Preferred, Visit};
+
+/// Prefers, for each request of a session, the endpoint that the session is bound to.
+#[derive(Clone, Debug)]
+pub struct Affinity<S> {
+    inner: S,
+    sessions: Sessions,
+    key: Arc<dyn AffinityKey>,
+}
+
+impl<S> Affinity<S> {
+    /// Keeps the sessions that `key` finds, in `sessions`, over the balancer `inner`.
+    pub fn new(inner: S, sessions: Sessions, key: Arc<dyn AffinityKey>) -> Self {
+        Self {
+            inner,
+            sessions,
+            key,
+        }
+    }
+
+    /// The service underneath.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service underneath.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service underneath, alone.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// The session of the request with this head, and in `head` where it should go.
+    fn prefer(&self, head: &mut Parts) -> Option<Session> {
+        let visit = Visit::of(&mut head.extensions);
+        // Somebody above knows better where this request belongs.
+        if visit.preferred.is_some() {
+            return None;
+        }
+        let first = visit.number == 1;
+        let exchange = visit.exchange.clone();
+        let facts = exchange.facts();
+        let session = SessionHash::of(&self.key.key(head, facts)?);
+        let client = facts.client;
+        let key = Key { client, session };
+        let now = time::now();
+        let bound = self.sessions.bound(key, now);
+        if first {
+            exchange.note(Event::Session(session), now);
+        }
+        Visit::of(&mut head.extensions).preferred = bound.map(Preferred::soft);
+        Some(Session {
+            sessions: self.sessions.clone(),
+            key,
+            bound,
+            exchange,
+        })
+    }
+}
+
+impl<S, R, B> Service<Request<R>> for Affinity<S>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<R>) -> ResponseFuture<S::Future> {
+        let (mut head, body) = request.into_parts();
+        let session = self.prefer(&mut head);
+        let request = Request::from_parts(head, body);
+        ResponseFuture::new(self.inner.call(request), session)
+    }
+}

@@ -33,7 +33,7 @@
 //! let members = ["http://one.example", "http://two.example"].map(|address| {
 //!     let endpoint = Endpoint::new(address, address.parse().expect("a URL"));
 //!     let service = service_fn(move |_: Request<RequestBody>| async move {
-//!         Ok::<_, std::io::Error>(Response::new(Full::from(address)))
+//!         Ok::<_, std::io::Error>(Response::new(Full::<bytes::Bytes>::from(address)))
 //!     });
 //!     (Member::new(Arc::new(endpoint), []), service)
 //! });

@@ -1,0 +1,179 @@
+//! The future of a visit, and what it means for the session.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::sessions::Sessions;
+use super::state::{End, Key, Visited};
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::error::{BoxError, NoEndpoint};
+use crate::exchange::{Choice, Exchange, Exhausted};
+use crate::failure::{Failed, Refused, find};
+use crate::record::{Event, Fate, Transition};
+use crate::time;
+
+pin_project! {
+    /// The future of [`Affinity`](super::Affinity).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves the binding of the session as it was.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        session: Option<Session>,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) const fn new(inner: F, session: Option<Session>) -> Self {
+        Self { inner, session }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<B>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx)).map_err(Into::into);
+        if let Some(session) = this.session.take() {
+            session.conclude(&result);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The session of a visit that is under way.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) sessions: Sessions,
+    pub(super) key: Key,
+    pub(super) bound: Option<EndpointId>,
+    pub(super) exchange: Exchange,
+}
+
+impl Session {
+    /// Tells the table what the visit showed, and logs what that changed.
+    fn conclude<B>(&self, result: &Result<Response<B>, BoxError>) {
+        // Without a balancer there is nothing to be bound to.
+        let Some(choice) = self.exchange.choice() else {
+            return;
+        };
+        let now = time::now();
+        let visited = Visited {
+            bound: self.bound,
+            fate: choice.preference,
+            end: end(result, choice.endpoint.as_deref()),
+        };
+        let transition = self.sessions.conclude(self.key, visited, now);
+        self.log(&choice, transition);
+        if let Some(transition) = transition {
+            self.exchange.note(Event::Binding(transition), now);
+        }
+    }
+
+    fn log(&self, choice: &Choice, transition: Option<Transition>) {
+        let id = self.exchange.id();
+        let session = self.key.session;
+        let endpoint = choice.endpoint.as_deref();
+        if let (Some(bound), Some(Fate::Honoured)) = (endpoint, choice.preference) {
+            tracing::info!(
+                request.id = %id,
+                %session,
+                endpoint.id = %bound.id(),
+                endpoint.name = %bound.name(),
+                "using session-bound endpoint"
+            );
+        }
+        let to = endpoint.map(Endpoint::id);
+        let name = endpoint.map_or("", |endpoint| endpoint.name());
+        match (transition, self.bound, to) {
+            (Some(Transition::Bound), _, Some(to)) => tracing::info!(
+                request.id = %id,
+                %session,
+                client = %self.client(),
+                endpoint.id = %to,
+                endpoint.name = name,
+                "session unbound => bound"
+            ),
+            (Some(Transition::Rebound), Some(from), Some(to)) => tracing::warn!(
+                request.id = %id,
+                %session,
+                client = %self.client(),
+                from = %from,
+                endpoint.id = %to,
+                endpoint.name = name,
+                fate = ?choice.preference,
+                "session bound => rebound"
+            ),
+            (Some(Transition::Invalidated), Some(from), _) => tracing::warn!(
+                request.id = %id,
+                %session,
+                from = %from,
+                fate = ?choice.preference,
+                "session bound => unbound"
+            ),
+            (Some(Transition::Escaped), Some(from), Some(to)) => tracing::debug!(
+                request.id = %id,
+                %session,
+                from = %from,
+                endpoint.id = %to,
+                endpoint.name = name,
+                fate = ?choice.preference,
+                "session escapes for one request"
+            ),
+            _ => {}
+        }
+    }
+
+    /// Who sends, as 8 hex digits of the digest.
+    fn client(&self) -> impl fmt::Display {
+        let digest = self.key.client.0;
+        fmt::from_fn(move |f| {
+            let shown = digest.iter().take(4);
+            shown
+                .into_iter()
+                .try_for_each(|byte| write!(f, "{byte:02x}"))
+        })
+    }
+}
+
+/// How a visit ended at `endpoint`.
+fn end<B>(result: &Result<Response<B>, BoxError>, endpoint: Option<&Endpoint>) -> End {
+    let Some(id) = endpoint.map(Endpoint::id) else {
+        return End::Otherwise;
+    };
+    match result {
+        Ok(response) if response.status().is_success() => End::Answered(id),
+        Ok(_) => End::Otherwise,
+        Err(error) => {
+            let error = &**error;
+            if let Some(refused) = Refused::find(error) {
+                End::Refused(id, refused.reason(), refused.until())
+            } else if find::<Exhausted>(error).is_some() || find::<NoEndpoint>(error).is_some() {
+                // Nothing was sent there.
+                End::Otherwise
+            } else {
+                End::Failed(id, Failed::verdict_of(error))
+            }
+        }
+    }
+}
