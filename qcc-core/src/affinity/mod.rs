@@ -60,7 +60,7 @@ use tower::Service;
 
 pub use self::config::Config;
 pub use self::future::ResponseFuture;
-pub use self::key::AffinityKey;
+pub use self::key::{AffinityKey, NoAffinity};
 pub use self::layer::AffinityLayer;
 pub use self::sessions::{Bound, Sessions, Stats};
 
