@@ -198,7 +198,7 @@ impl<S> Pending<S> {
         let bytes = body.as_bytes();
         if bytes.is_none() {
             tracing::debug!(
-                request = %self.exchange.id(),
+                request_id = %self.exchange.id(),
                 limit = self.config.limit,
                 "the body is larger than the limit: sent once and not inspected"
             );

@@ -96,10 +96,10 @@ impl Session {
         let endpoint = choice.endpoint.as_deref();
         if let (Some(bound), Some(Fate::Honoured)) = (endpoint, choice.preference) {
             tracing::info!(
-                request.id = %id,
+                request_id = %id,
                 %session,
-                endpoint.id = %bound.id(),
-                endpoint.name = %bound.name(),
+                endpoint = %bound.id(),
+                name = %bound.name(),
                 "using session-bound endpoint"
             );
         }
@@ -107,36 +107,36 @@ impl Session {
         let name = endpoint.map_or("", |endpoint| endpoint.name());
         match (transition, self.bound, to) {
             (Some(Transition::Bound), _, Some(to)) => tracing::info!(
-                request.id = %id,
+                request_id = %id,
                 %session,
                 client = %self.client(),
-                endpoint.id = %to,
-                endpoint.name = name,
+                endpoint = %to,
+                name = name,
                 "session unbound => bound"
             ),
             (Some(Transition::Rebound), Some(from), Some(to)) => tracing::warn!(
-                request.id = %id,
+                request_id = %id,
                 %session,
                 client = %self.client(),
                 from = %from,
-                endpoint.id = %to,
-                endpoint.name = name,
+                endpoint = %to,
+                name = name,
                 fate = ?choice.preference,
                 "session bound => rebound"
             ),
             (Some(Transition::Invalidated), Some(from), _) => tracing::warn!(
-                request.id = %id,
+                request_id = %id,
                 %session,
                 from = %from,
                 fate = ?choice.preference,
                 "session bound => unbound"
             ),
             (Some(Transition::Escaped), Some(from), Some(to)) => tracing::debug!(
-                request.id = %id,
+                request_id = %id,
                 %session,
                 from = %from,
-                endpoint.id = %to,
-                endpoint.name = name,
+                endpoint = %to,
+                name = name,
                 fate = ?choice.preference,
                 "session escapes for one request"
             ),

@@ -328,7 +328,7 @@ async fn each_new_binding_is_logged_once_without_the_session_id() {
         "INFO",
         "session=abe633f3a47a2758174eabe9160daf36",
         endpoint.as_str(),
-        "endpoint.name=\"a\"",
+        "name=\"a\"",
         "client=abababab",
     ] {
         assert!(lines[0].contains(part), "{part} in {lines:?}");

@@ -265,7 +265,7 @@ impl Scene<'_> {
         let out = |(_, seen): &&(_, Availability)| matches!(seen, Availability::Out { .. });
         let candidates = looked.len() - looked.iter().filter(out).count();
         tracing::debug!(
-            request.id = %id,
+            request_id = %id,
             visit = visit.number,
             candidates,
             members = looked.len(),
@@ -274,9 +274,9 @@ impl Scene<'_> {
         for (member, availability) in looked {
             let endpoint = member.endpoint();
             tracing::debug!(
-                request.id = %id,
-                endpoint.id = %endpoint.id(),
-                endpoint.name = %endpoint.name(),
+                request_id = %id,
+                endpoint = %endpoint.id(),
+                name = %endpoint.name(),
                 ?availability,
                 in_flight = member.load().in_flight(),
                 gates = ?member.gates(),
@@ -290,13 +290,13 @@ fn log_choice(visit: &Visit, endpoint: Option<&Endpoint>, tier: Tier) {
     let id = visit.exchange.id();
     match endpoint {
         Some(endpoint) => tracing::debug!(
-            request.id = %id,
-            endpoint.id = %endpoint.id(),
-            endpoint.name = %endpoint.name(),
+            request_id = %id,
+            endpoint = %endpoint.id(),
+            name = %endpoint.name(),
             %tier,
             "selected an endpoint"
         ),
-        None => tracing::debug!(request.id = %id, "selected none"),
+        None => tracing::debug!(request_id = %id, "selected none"),
     }
 }
 

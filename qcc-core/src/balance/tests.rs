@@ -397,7 +397,7 @@ async fn each_selection_is_logged_with_all_it_depends_on() {
     let members = logs.with("DEBUG member");
     assert_eq!(members.len(), 2);
     for (line, name) in members.iter().zip(["a", "b"]) {
-        let endpoint = format!("endpoint.id={}", id(name));
+        let endpoint = format!("endpoint={}", id(name));
         assert!(line.contains(&endpoint), "{line}");
         assert!(line.contains("gates=[Gate"), "{line}");
     }

@@ -207,7 +207,7 @@ impl Call {
         let (endpoint, name) = (self.health.0.endpoint.id(), self.health.0.endpoint.name());
         match transition {
             Some(Transition::AuthFailed) => error!(
-                request = %self.exchange.id(),
+                request_id = %self.exchange.id(),
                 %endpoint,
                 %name,
                 status = failure.status.map(|status| status.as_u16()),

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(
             lines[0],
             format!(
-                "ERROR health: enabled => disabled (auth_failed) request=req-17 \
+                "ERROR health: enabled => disabled (auth_failed) request_id=req-17 \
                  endpoint={} name=one status=401",
                 health.endpoint().id()
             )
