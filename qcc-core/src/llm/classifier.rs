@@ -29,6 +29,19 @@ const DOCUMENT_HOLD: Hold = Hold {
 ///
 /// Answers of generation routes are held to their commit point and watched to their end, as the
 /// dialect of the route demands; what else succeeds is passed on untouched.
+///
+/// # Examples
+///
+/// ```
+/// use qcc_core::classify::Hold;
+/// use qcc_core::llm::LlmClassifier;
+/// use qcc_core::time::Duration;
+///
+/// let impatient = LlmClassifier::default().with_stream_hold(Hold {
+///     bytes: 16 * 1024,
+///     time: Some(Duration::from_secs(5)),
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct LlmClassifier {
     clock: Arc<dyn WallClock>,

@@ -15,4 +15,7 @@ mod nesting;
 mod responses;
 mod usage;
 
+#[cfg(test)]
+mod tests;
+
 pub use classifier::LlmClassifier;
