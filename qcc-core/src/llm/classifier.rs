@@ -15,7 +15,7 @@ use super::responses::Responses;
 use crate::classify::{Classify, Hold, Plan, Sent, Watch};
 use crate::credential::Credential;
 use crate::facts::{Dialect, Facts, Operation};
-use crate::failure::{Blame, Kind, Verdict};
+use crate::failure::{Kind, Verdict};
 use crate::stream::{HOLD, Meaning};
 use crate::time::{Instant, SystemClock, WallClock};
 
@@ -141,10 +141,9 @@ impl Classify for LlmClassifier {
             // Many relays lack the route, which says nothing about their health.
             Operation::CountTokens => {
                 let verdict = judged();
-                if verdict.blame == Blame::Credential {
-                    verdict
-                } else {
-                    callers
+                match verdict.kind {
+                    Kind::Auth | Kind::RateLimit | Kind::Quota => verdict,
+                    _ => callers,
                 }
             }
             Operation::Other => match head.status.as_u16() {

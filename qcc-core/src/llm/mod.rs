@@ -1,7 +1,8 @@
 //! What is special about LLM APIs: dialects, error tables, and the judgement of answers.
 //!
 //! The four dialects are told apart and never translated. Each has [`Rules`](crate::stream::Rules)
-//! that say what its events mean; [`LlmClassifier`] picks those of the route.
+//! that say what its events
+//! mean; [`LlmClassifier`] picks those of the route.
 
 mod answer;
 mod anthropic;
