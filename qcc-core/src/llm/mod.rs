@@ -1,8 +1,7 @@
 //! What is special about LLM APIs: dialects, error tables, and the judgement of answers.
 //!
-//! The four dialects are told apart and never translated. Each has [`Rules`](crate::stream::Rules)
-//! that say what its events
-//! mean; [`LlmClassifier`] picks those of the route.
+//! The four dialects are told apart and never translated. What the events of each mean is told by
+//! [`Rules`](crate::stream::Rules) of its own; [`LlmClassifier`] picks those of the route.
 
 mod answer;
 mod anthropic;

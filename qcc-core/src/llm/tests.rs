@@ -584,7 +584,7 @@ fn an_error_in_a_form_that_clients_skip_is_replaced_by_the_closing() {
     let bare = "{\n  \"error\": {\n    \"code\": 503,\n    \"message\": \"busy\",\n    \"status\": \"UNAVAILABLE\"\n  }\n}\n";
     let bare_event = format!("{bare}\n");
     let finish = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n";
-    let named = "event: error\ndata: {\"message\":\"busy\",\"type\":\"server_error\"}\n\n";
+    let named = "event: error\ndata: {\"message\":\"busy\",\"code\":\"server_error\"}\n\n";
     for (dialect, error, kind) in [
         (Dialect::Anthropic, unnamed, Kind::Overloaded),
         (Dialect::Gemini, bare, Kind::Overloaded),
