@@ -257,8 +257,8 @@ impl Scene<'_> {
         census
     }
 
-    /// Everything that the choice depends on. The state of a member is in the `Debug` of its
-    /// gates: status, whether it is healthy, its failures in a row.
+    /// Everything that the choice depends on. Status and failures in a row are in the `Debug` of
+    /// the gates.
     fn log(&self, visit: &Visit) {
         let id = visit.exchange.id();
         let looked: Vec<_> = self.members.iter().map(|m| (m, self.look(m))).collect();
@@ -278,10 +278,25 @@ impl Scene<'_> {
                 endpoint = %endpoint.id(),
                 name = %endpoint.name(),
                 ?availability,
+                is_healthy = is_healthy(availability),
                 in_flight = member.load().in_flight(),
                 gates = ?member.gates(),
                 "member"
             );
+        }
+    }
+}
+
+/// Whether nothing that a gate says speaks against the endpoint itself.
+fn is_healthy(availability: Availability) -> bool {
+    match availability {
+        Availability::Ready => true,
+        Availability::Degraded => false,
+        Availability::Out { reason, .. } => {
+            matches!(
+                reason,
+                Reason::Model | Reason::Dialect | Reason::Full | Reason::Excluded
+            )
         }
     }
 }

@@ -400,6 +400,8 @@ async fn each_selection_is_logged_with_all_it_depends_on() {
         let endpoint = format!("endpoint={}", id(name));
         assert!(line.contains(&endpoint), "{line}");
         assert!(line.contains("gates=[Gate"), "{line}");
+        let healthy = format!("is_healthy={}", name == "a");
+        assert!(line.contains(&healthy), "{line}");
     }
     let choice = &logs.with("selected an endpoint")[0];
     assert!(choice.contains(&id("a").to_string()), "{choice}");

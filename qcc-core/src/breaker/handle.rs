@@ -206,9 +206,11 @@ impl Available for Breaker {
 
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot(time::now());
         f.debug_struct("Breaker")
             .field("endpoint", self.0.endpoint.name())
-            .field("closed", &self.glance().is_closed())
+            .field("state", &snapshot.state)
+            .field("failures", &snapshot.failures)
             .finish_non_exhaustive()
     }
 }

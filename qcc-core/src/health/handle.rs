@@ -156,8 +156,11 @@ impl Available for Health {
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot(time::now());
         f.debug_struct("Health")
             .field("endpoint", self.0.endpoint.name())
+            .field("status", &snapshot.status)
+            .field("enabled", &snapshot.enabled)
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ const CLOSING: &[u8] = b"event: error\n\
     data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Stream interrupted\"}}\n\n";
 
 /// The rules of one Messages stream. Its events are told apart by their names.
+#[derive(Clone)]
 pub(super) struct Anthropic {
     judge: Judge,
     tokens: Tokens,

@@ -25,6 +25,7 @@ static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\
 
 /// The rules of one Chat stream. Its chunks have no names, so most are told by a look at a few
 /// of their members.
+#[derive(Clone)]
 pub(super) struct Chat {
     judge: Judge,
     tokens: Tokens,

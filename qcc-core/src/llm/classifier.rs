@@ -15,7 +15,7 @@ use super::responses::Responses;
 use crate::classify::{Classify, Hold, Plan, Sent, Watch};
 use crate::credential::Credential;
 use crate::facts::{Dialect, Facts, Operation};
-use crate::failure::{Blame, Kind, Verdict};
+use crate::failure::{Kind, Verdict};
 use crate::stream::{HOLD, Meaning};
 use crate::time::{Instant, SystemClock, WallClock};
 
@@ -29,6 +29,19 @@ const DOCUMENT_HOLD: Hold = Hold {
 ///
 /// Answers of generation routes are held to their commit point and watched to their end, as the
 /// dialect of the route demands; what else succeeds is passed on untouched.
+///
+/// # Examples
+///
+/// ```
+/// use qcc_core::classify::Hold;
+/// use qcc_core::llm::LlmClassifier;
+/// use qcc_core::time::Duration;
+///
+/// let impatient = LlmClassifier::default().with_stream_hold(Hold {
+///     bytes: 16 * 1024,
+///     time: Some(Duration::from_secs(5)),
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct LlmClassifier {
     clock: Arc<dyn WallClock>,
@@ -128,10 +141,9 @@ impl Classify for LlmClassifier {
             // Many relays lack the route, which says nothing about their health.
             Operation::CountTokens => {
                 let verdict = judged();
-                if verdict.blame == Blame::Credential {
-                    verdict
-                } else {
-                    callers
+                match verdict.kind {
+                    Kind::Auth | Kind::RateLimit | Kind::Quota => verdict,
+                    _ => callers,
                 }
             }
             Operation::Other => match head.status.as_u16() {

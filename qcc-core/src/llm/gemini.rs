@@ -17,6 +17,7 @@ const CLOSING: &[u8] = b"data: {\"error\":{\"code\":503,\"status\":\"UNAVAILABLE
 
 /// The rules of one Gemini stream. It has no end marker: it is whole once a reason to finish
 /// came. Its chunks are few and large, and nearly each of them counts tokens, so all are parsed.
+#[derive(Clone)]
 pub(super) struct Gemini {
     judge: Judge,
     tokens: Tokens,
@@ -108,7 +109,7 @@ impl Rules for Gemini {
         }
         let known = chunk.usage_metadata.is_some() || chunk.candidates.is_some();
         if let Some(Object(newer)) = chunk.usage_metadata {
-            self.tokens = newer;
+            self.tokens = self.tokens.updated(newer);
         }
         let output = match chunk.candidates {
             Some(Each(candidates)) => {

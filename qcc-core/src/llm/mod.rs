@@ -23,6 +23,8 @@ mod phrases;
 mod respond;
 mod responses;
 mod session;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use classifier::LlmClassifier;

@@ -101,7 +101,7 @@ mod tests {
                     ends.push(offset + from);
                 }
             }
-            assert_eq!(ends, [15, 28, ARRAY.len() - 1], "cut at {cut}");
+            assert_eq!(ends, [15, 27, ARRAY.len() - 1], "cut at {cut}");
             assert!(nesting.ended());
         }
     }

@@ -23,6 +23,7 @@ const MESSAGE: &str = "Stream interrupted";
 
 /// The rules of one Responses stream. Its events are told apart by their names, which their data
 /// repeat as `type`.
+#[derive(Clone)]
 pub(super) struct Responses {
     judge: Judge,
     tokens: Tokens,
@@ -48,6 +49,7 @@ impl From<Judge> for Responses {
     }
 }
 
+#[derive(Clone)]
 struct Identity {
     id: String,
     created_at: u64,
@@ -109,7 +111,7 @@ struct Item<'a> {
 }
 
 /// What an upstream says about its failure.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Cause<'a> {
     #[serde(borrow, deserialize_with = "text")]

@@ -52,9 +52,12 @@ fn details<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Details,
 }
 
 impl Tokens {
-    /// The same with what `newer` says in the place of what was said before: Anthropic's totals
-    /// replace those at the start of its stream.
+    /// The same with what `newer` says in the place of what was said before. Anthropic's totals
+    /// at the end of a stream leave out what its start has said.
     pub(super) fn updated(self, newer: Self) -> Self {
+        if newer.usage().is_none() {
+            return self;
+        }
         Self {
             input_tokens: newer.input_tokens.or(self.input_tokens),
             cache_creation_input_tokens: newer

@@ -17,6 +17,7 @@
 //! use qcc_core::stream::{Event, Meaning, Rules, Watcher};
 //! use qcc_core::time::{self, Instant};
 //!
+//! #[derive(Clone)]
 //! struct Bye(bool);
 //!
 //! impl Rules for Bye {

@@ -7,8 +7,8 @@ use crate::record::Usage;
 use crate::stream::Event;
 use crate::time::Instant;
 
-/// The rules of one dialect, for one answer.
-pub trait Rules: Send + 'static {
+/// The rules of one dialect, for one answer. A clone goes on from where the answer is.
+pub trait Rules: Clone + Send + 'static {
     /// What the next event means. Asked once for each event with data, and for JSON
     /// that stands outside of a field, in order, up to [`Meaning::End`], [`Meaning::Failed`] or
     /// [`Meaning::Cut`].

@@ -94,9 +94,4 @@ impl Scan {
             }
         }
     }
-
-    /// Whether the event is whole if no further byte comes.
-    pub(super) const fn is_whole(&self) -> bool {
-        matches!(self.at, At::AfterCr { blank: true })
-    }
 }

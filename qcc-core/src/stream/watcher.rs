@@ -3,7 +3,6 @@
 use std::fmt;
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::{Event, Framer, Meaning, Rules, stopped};
 use crate::classify::{Hold, Progress, Watch};
@@ -134,32 +133,23 @@ impl<R: Rules> Watch for Watcher<R> {
         if let Some(broken) = self.broken {
             return Err(broken.verdict);
         }
-        let mut ended = self.complete || self.rules.ended();
         let held = !self.committed;
-        if let Some((tail, whole)) = self.framer.finish() {
-            // A cut tail is no evidence of an end, because clients drop it, but it may tell
-            // what happened.
-            let tells = whole || (!ended && memmem::find(tail.raw, b"error").is_some());
-            if tells && speaks(&tail) && !self.complete {
-                match self.rules.read(&tail, held, now) {
-                    Meaning::Failed(verdict) | Meaning::Cut(verdict) => {
-                        return Err(self.broke(verdict, false));
-                    }
-                    Meaning::Preamble | Meaning::Output | Meaning::End => {
-                        ended |= whole && self.rules.ended();
-                    }
-                }
-            }
-            if whole {
-                self.framer.pass();
-            }
-        }
-        if ended {
+        if self.complete || self.rules.ended() {
             self.committed = true;
-            Ok(())
-        } else {
-            Err(self.broke(stopped(held), false))
+            return Ok(());
         }
+        let mut verdict = stopped(held);
+        if let Some(tail) = self.framer.tail()
+            && speaks(&tail)
+        {
+            // A cut tail does not go out, so it is no evidence of an end and has no place in the
+            // closing events; but it may tell what happened.
+            let mut rules = self.rules.clone();
+            if let Meaning::Failed(told) | Meaning::Cut(told) = rules.read(&tail, held, now) {
+                verdict = told;
+            }
+        }
+        Err(self.broke(verdict, false))
     }
 
     fn commit(&mut self) {
