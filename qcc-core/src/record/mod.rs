@@ -4,6 +4,8 @@
 //! them back to decide. Retry's outermost body seals the record exactly once and hands it to
 //! the [`RecordSink`]. A record holds no secret, no prompt and no answer.
 
+mod event;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
+pub(crate) use self::event::{Event, LeftOuts};
 use crate::available::{Reason, ReasonCounts};
 use crate::endpoint::Endpoint;
 use crate::error::ErrorKind;
@@ -111,95 +114,6 @@ impl Record {
             .rev()
             .find_map(|visit| visit.endpoint.as_ref())
     }
-
-    /// Applies `event`, which happened `at` after the start.
-    pub(crate) fn apply(&mut self, event: Event, at: Duration) {
-        match event {
-            Event::VisitBegan => self.visits.push(VisitRecord::new(at)),
-            Event::LeftOut(left_out) => {
-                if let Some(visit) = self.visits.last_mut() {
-                    visit.left_out = left_out.named;
-                    visit.others = left_out.others;
-                }
-            }
-            Event::Chosen {
-                endpoint,
-                tier,
-                preference,
-            } => {
-                if let Some(visit) = self.visits.last_mut() {
-                    visit.endpoint = Some(endpoint);
-                    visit.tier = Some(tier);
-                    visit.preference = preference;
-                }
-            }
-            Event::SendBegan(kind) => {
-                // Without Retry nobody begins a visit.
-                if self.visits.is_empty() {
-                    self.visits.push(VisitRecord::new(at));
-                }
-                if let Some(visit) = self.visits.last_mut() {
-                    visit.sends.push(SendRecord::new(kind, at));
-                }
-            }
-            Event::Committed => {
-                self.committed = Some(at);
-                if let Some(send) = self.last_send() {
-                    send.result = SendResult::Committed;
-                }
-            }
-            Event::Credential(name) => self.on_send(|send| send.credential = Some(name)),
-            Event::FirstByte => self.on_send(|send| {
-                send.first_byte = Some(at.saturating_sub(send.started));
-            }),
-            Event::Status(status) => self.on_send(|send| send.status = Some(status)),
-            Event::Refused(reason) => self.end_send(at, SendResult::Refused(reason)),
-            Event::Failed { verdict, wait } => {
-                self.end_send(at, SendResult::Failed { verdict, wait })
-            }
-            Event::Ended { result, bytes } => {
-                self.on_send(|send| send.bytes = bytes);
-                self.end_send(at, result);
-            }
-            Event::Usage(usage) => self.usage = Some(usage),
-            Event::Session(session) => self.session = Some(session),
-            Event::Binding(transition) => self.binding = Some(transition),
-            Event::Answered(answer) => self.answer = answer,
-        }
-    }
-
-    /// Ends the record `at` after the start.
-    pub(crate) fn close(&mut self, at: Duration) {
-        self.duration = at;
-        // Without a classifier nobody has told how the send ended.
-        let result = match self.answer {
-            Answer::Relayed { .. } => SendResult::Clean,
-            Answer::Interrupted { kind, .. } => SendResult::Broken(Verdict::new(kind)),
-            _ => SendResult::Canceled,
-        };
-        self.end_send(at, result);
-    }
-
-    fn last_send(&mut self) -> Option<&mut SendRecord> {
-        self.visits.last_mut()?.sends.last_mut()
-    }
-
-    fn on_send(&mut self, change: impl FnOnce(&mut SendRecord)) {
-        if let Some(send) = self.last_send() {
-            change(send);
-        }
-    }
-
-    /// Ends the last send, once: the layer that stands nearest to the upstream speaks first and
-    /// knows best.
-    fn end_send(&mut self, at: Duration, result: SendResult) {
-        self.on_send(|send| {
-            if matches!(send.result, SendResult::Pending | SendResult::Committed) {
-                send.duration = at.saturating_sub(send.started);
-                send.result = result;
-            }
-        });
-    }
 }
 
 /// One stay at one endpoint.
@@ -246,41 +160,6 @@ pub struct LeftOut {
     pub reason: Reason,
     /// Until when, on the monotonic clock.
     pub until: Option<Instant>,
-}
-
-/// The endpoints that a choice left out.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LeftOuts {
-    pub(crate) named: SmallVec<[LeftOut; 1]>,
-    pub(crate) others: ReasonCounts,
-}
-
-impl LeftOuts {
-    /// Notes that `endpoint` was looked at and left out. One that is named already is not
-    /// named again.
-    pub(crate) fn push(
-        &mut self,
-        endpoint: &Arc<Endpoint>,
-        reason: Reason,
-        until: Option<Instant>,
-    ) {
-        if self
-            .named
-            .iter()
-            .any(|known| known.endpoint.id() == endpoint.id())
-        {
-            return;
-        }
-        if self.named.len() < NAMED_LEFT_OUT {
-            self.named.push(LeftOut {
-                endpoint: endpoint.clone(),
-                reason,
-                until,
-            });
-        } else {
-            self.others.add(reason);
-        }
-    }
 }
 
 /// One request to an upstream with one credential.
@@ -488,107 +367,9 @@ impl fmt::Debug for SessionHash {
     }
 }
 
-/// Something that was decided or happened, for the record.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Retry began a visit.
-    VisitBegan,
-    /// A send of this kind began in the current visit.
-    SendBegan(SendKind),
-    /// Balance left endpoints out.
-    LeftOut(LeftOuts),
-    /// Balance chose an endpoint.
-    Chosen {
-        endpoint: Arc<Endpoint>,
-        tier: Tier,
-        preference: Option<Fate>,
-    },
-    /// The token pool leased a credential.
-    Credential(Arc<str>),
-    /// The head of an answer came.
-    Status(StatusCode),
-    /// The first byte of a body came.
-    FirstByte,
-    /// The send was refused before it was sent.
-    Refused(Reason),
-    /// The send failed before its commit point.
-    Failed {
-        verdict: Verdict,
-        wait: Option<Wait>,
-    },
-    /// The answer was committed.
-    Committed,
-    /// The committed answer ended after so many bytes.
-    Ended { result: SendResult, bytes: u64 },
-    /// The answer told its use of tokens.
-    Usage(Usage),
-    /// The request belongs to a session.
-    Session(SessionHash),
-    /// Affinity changed a binding.
-    Binding(Transition),
-    /// The client got this.
-    Answered(Answer),
-}
-
 /// Takes the record of each finished request. Called on the request's own task: hand it on,
 /// do not wait.
 pub trait RecordSink: fmt::Debug + Send + Sync + 'static {
     /// A request came to its end.
     fn finished(&self, record: Arc<Record>);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record() -> Record {
-        Record::new(RequestId::random(), SystemTime::UNIX_EPOCH)
-    }
-
-    // XPL-01
-    #[test]
-    fn a_send_ends_once_and_the_first_to_speak_is_believed() {
-        let mut record = record();
-        let at = Duration::from_millis;
-        record.apply(Event::VisitBegan, at(0));
-        record.apply(Event::SendBegan(SendKind::First), at(1));
-        let verdict = Verdict::new(Kind::Server);
-        record.apply(
-            Event::Failed {
-                verdict,
-                wait: None,
-            },
-            at(5),
-        );
-        record.apply(
-            Event::Failed {
-                verdict: Verdict::new(Kind::Transport),
-                wait: None,
-            },
-            at(9),
-        );
-        let (_, send) = record.sends().next().unwrap();
-        assert_eq!(
-            send.result,
-            SendResult::Failed {
-                verdict,
-                wait: None
-            }
-        );
-        assert_eq!(send.duration, at(4));
-    }
-
-    // XPL-01
-    #[test]
-    fn sixteen_are_left_out_by_name_and_the_others_are_counted() {
-        let mut left_out = LeftOuts::default();
-        for number in 0..20 {
-            let base = format!("http://h{number}.example").parse().unwrap();
-            let endpoint = Arc::new(Endpoint::new(format!("e{number}"), base));
-            left_out.push(&endpoint, Reason::Open, None);
-            left_out.push(&endpoint, Reason::Open, None);
-        }
-        assert_eq!(left_out.named.len(), NAMED_LEFT_OUT);
-        assert!(left_out.others.get(Reason::Open) >= 4);
-    }
 }
