@@ -25,8 +25,6 @@ pub mod retry;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 pub mod stream;
-#[cfg(test)]
-mod test_support;
 pub mod token;
 pub mod upstream;
 

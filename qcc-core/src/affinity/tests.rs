@@ -20,7 +20,7 @@ use crate::exchange::{Exchange, Exhausted, RequestId};
 use crate::facts::{ClientId, Dialect, Facts};
 use crate::failure::{Failed, Kind, Refused, Verdict};
 use crate::record::{Fate, Tier, Transition};
-use crate::test_support::{Logs, Strict};
+use crate::testing::Logs;
 use crate::time::{Duration, Instant};
 
 // ===== what the tests are made of =====
@@ -620,7 +620,7 @@ async fn readiness_is_that_of_the_inner_service() {
     let (mock, mut handle) = mock::pair::<Request<()>, Response<()>>();
     handle.allow(0);
     let layer = AffinityLayer::new(Sessions::default(), Arc::new(Header));
-    let mut affinity = layer.layer(Strict::new(mock));
+    let mut affinity = layer.layer(mock);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(affinity.poll_ready(&mut cx).is_pending());
     handle.allow(1);

@@ -25,7 +25,7 @@ use crate::exchange::{Exchange, RequestId};
 use crate::facts::{Dialect, Facts};
 use crate::failure::{Failed, Kind, Verdict};
 use crate::record::{Event, Fate, LeftOut, NAMED_LEFT_OUT, VisitRecord};
-use crate::test_support::{Logs, Strict};
+use crate::testing::Logs;
 use crate::time::{Duration, Instant};
 use crate::visit::Preferred;
 
@@ -974,7 +974,7 @@ async fn an_endpoint_is_ready_before_it_is_called_and_balance_always_is() {
     let (mock, mut handle) = mock::pair();
     handle.allow(0);
     let member = Member::new(Arc::new(endpoint("a")), []);
-    let mut balance = balance([(member, Strict::new(mock))]);
+    let mut balance = balance([(member, mock)]);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     assert!(balance.poll_ready(&mut cx).is_ready());
     let mut visiting = spawn(balance.clone().call(request(&visit())));

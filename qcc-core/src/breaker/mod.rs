@@ -172,7 +172,7 @@ mod tests {
     // BRK-01, BRK-02, BRK-06
     #[tokio::test(start_paused = true)]
     async fn without_configuration_it_opens_half_opens_and_closes_and_says_so() {
-        let (logs, _guard) = Logs::capture();
+        let logs = Logs::capture();
         let breaker = breaker();
         open(&breaker).await;
         after(61).await;

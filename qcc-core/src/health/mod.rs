@@ -297,7 +297,7 @@ mod tests {
     // SEL-11
     #[tokio::test(start_paused = true)]
     async fn one_error_line_says_who_was_disabled_by_which_request() {
-        let (logs, _guard) = Logs::capture();
+        let logs = Logs::capture();
         let health = health();
         let id: RequestId = "req-17".parse().unwrap();
         for _ in 0..2 {
@@ -466,7 +466,7 @@ mod tests {
     // SEC-01, SEC-02
     #[tokio::test(start_paused = true)]
     async fn debug_and_logs_show_no_secret() {
-        let (logs, _guard) = Logs::capture();
+        let logs = Logs::capture();
         let health = health();
         let error = Failed::new(Verdict::new(Kind::Auth));
         let _ = visit(&health, ready(Err(error.into()))).await;

@@ -81,11 +81,8 @@ impl LeftOuts {
             return;
         }
         if self.named.len() < NAMED_LEFT_OUT {
-            self.named.push(LeftOut {
-                endpoint: endpoint.clone(),
-                reason,
-                until,
-            });
+            let endpoint = endpoint.clone();
+            self.named.push(LeftOut::new(endpoint, reason, until));
         } else {
             self.others.add(reason);
         }

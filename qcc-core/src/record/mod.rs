@@ -61,7 +61,10 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(id: RequestId, started_at: SystemTime) -> Self {
+    /// An empty record of a request that came in on this date. Layers make their own; whoever
+    /// tests a [`RecordSink`] makes one here and sets its fields.
+    #[must_use]
+    pub fn new(id: RequestId, started_at: SystemTime) -> Self {
         Self {
             id,
             started_at,
@@ -137,7 +140,9 @@ pub struct VisitRecord {
 }
 
 impl VisitRecord {
-    fn new(started: Duration) -> Self {
+    /// A visit that began so long after the request and did nothing yet.
+    #[must_use]
+    pub fn new(started: Duration) -> Self {
         Self {
             started,
             left_out: SmallVec::new(),
@@ -160,6 +165,18 @@ pub struct LeftOut {
     pub reason: Reason,
     /// Until when, on the monotonic clock.
     pub until: Option<Instant>,
+}
+
+impl LeftOut {
+    /// `endpoint`, left out for `reason` until `until`.
+    #[must_use]
+    pub const fn new(endpoint: Arc<Endpoint>, reason: Reason, until: Option<Instant>) -> Self {
+        Self {
+            endpoint,
+            reason,
+            until,
+        }
+    }
 }
 
 /// One request to an upstream with one credential.
@@ -185,7 +202,9 @@ pub struct SendRecord {
 }
 
 impl SendRecord {
-    fn new(kind: SendKind, started: Duration) -> Self {
+    /// A send of this kind that began so long after the request.
+    #[must_use]
+    pub const fn new(kind: SendKind, started: Duration) -> Self {
         Self {
             kind,
             credential: None,

@@ -338,7 +338,7 @@ async fn a_committed_answer_is_not_bounded_by_the_deadline() {
 // RTY-15
 #[tokio::test(start_paused = true)]
 async fn a_body_over_the_limit_is_sent_once_and_whole() {
-    let (logs, _guard) = Logs::capture();
+    let logs = Logs::capture();
     let pool = Pool::new([vec![status(503)], vec![]]);
     let layer = RetryWithExclusionLayer::new(Config::default().with_body_limit(4));
     assert_eq!(
@@ -477,7 +477,7 @@ async fn on_request_the_response_leads_to_the_record() {
 // CLS-15, OPS-09
 #[tokio::test(start_paused = true)]
 async fn failures_and_retries_are_logged_with_what_was_done() {
-    let (logs, _guard) = Logs::capture();
+    let logs = Logs::capture();
     let pool = Pool::new([vec![status(503)], vec![]]);
     ask(&pool, &layer()).await.unwrap();
     let lines = logs.lines();
@@ -507,7 +507,7 @@ async fn failures_and_retries_are_logged_with_what_was_done() {
 #[tokio::test(start_paused = true)]
 async fn the_log_tells_which_wait_ran_out() {
     for wait in [Wait::Connect, Wait::FirstByte, Wait::Idle, Wait::Deadline] {
-        let (logs, _guard) = Logs::capture();
+        let logs = Logs::capture();
         let upstream = tower::service_fn(move |_: Request<RequestBody>| {
             let failed: Result<Response<Script>, BoxError> = Err(Failed::timed_out(wait).into());
             std::future::ready(failed)

@@ -442,7 +442,7 @@ mod tests {
     // SEC-01, SEC-02
     #[tokio::test(start_paused = true)]
     async fn debug_listings_and_logs_show_names_and_no_secret() {
-        let (logs, _guard) = Logs::capture();
+        let logs = Logs::capture();
         let tokens = pooled(&["a", "b"]);
         let limited = fail(&tokens, failed_with(Kind::RateLimit)).await;
         let refused = fail(&tokens, unauthorized()).await;

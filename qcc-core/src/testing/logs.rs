@@ -1,10 +1,8 @@
-//! What the tests of several layers share.
+//! What a test logs.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use tower::Service;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::subscriber::DefaultGuard;
@@ -31,14 +29,17 @@ impl Logs {
         }
     }
 
+    /// Every line so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clone()
+    }
+
     /// The lines that contain `text`.
     pub(crate) fn with(&self, text: &str) -> Vec<String> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines();
+        lines.retain(|line| line.contains(text));
         lines
-            .iter()
-            .filter(|line| line.contains(text))
-            .cloned()
-            .collect()
     }
 }
 
@@ -78,46 +79,5 @@ impl Visit for Line {
             "message" => write!(self.0, " {value:?}"),
             name => write!(self.0, " {name}={value:?}"),
         };
-    }
-}
-
-/// A service that holds its caller to the contract: readiness does not survive a clone or a
-/// call, and a call without it panics.
-#[derive(Debug)]
-pub(crate) struct Strict<S> {
-    inner: S,
-    ready: bool,
-}
-
-impl<S> Strict<S> {
-    pub(crate) const fn new(inner: S) -> Self {
-        Self {
-            inner,
-            ready: false,
-        }
-    }
-}
-
-impl<S: Clone> Clone for Strict<S> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone())
-    }
-}
-
-impl<S: Service<R>, R> Service<R> for Strict<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let poll = self.inner.poll_ready(cx);
-        self.ready = matches!(poll, Poll::Ready(Ok(())));
-        poll
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        assert!(self.ready, "called without being ready");
-        self.ready = false;
-        self.inner.call(request)
     }
 }
