@@ -3,7 +3,6 @@
 //! Everything starts in a fixed order: configuration, logs, clusters, listeners. What fails
 //! says so and nothing after it is begun.
 
-use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -82,10 +81,7 @@ async fn accept(listener: TcpListener, running: &Running, phases: shutdown::Phas
         })
         .collect();
     let proxy = Arc::new(Proxy::new(targets, running.config.client_keys.clone()));
-    let service = service_fn(move |request| {
-        let answer = proxy.clone().serve(request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    let service = service_fn(move |request| proxy.clone().answer(request));
     server::run(listener, service, phases, running.config.shutdown).await;
 }
 

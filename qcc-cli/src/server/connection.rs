@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::Response;
@@ -29,8 +29,9 @@ const HTTP2: &[u8] = b"PRI ";
 
 /// Watches `io` together with the requests that `service` gets from it.
 pub(super) fn watch<I, S>(io: I, service: S) -> (Patient<I>, Counted<S>) {
-    let requests = Arc::new(Requests::default());
-    let patience = Patience::new(Instant::now());
+    let now = Instant::now();
+    let requests = Arc::new(Requests::new(now));
+    let patience = Patience::new(now);
     let patient = Patient {
         io,
         requests: requests.clone(),
@@ -45,12 +46,43 @@ pub(super) fn watch<I, S>(io: I, service: S) -> (Patient<I>, Counted<S>) {
 }
 
 /// The requests of a connection.
-#[derive(Default)]
 struct Requests {
     /// How many came.
     came: AtomicUsize,
     /// How many are under way, their answers included.
     open: AtomicUsize,
+    /// When the connection was made.
+    made: Instant,
+    /// When an answer ended last, in milliseconds since then.
+    ended: AtomicU64,
+}
+
+/// What is known of the requests of a connection at one instant.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    came: usize,
+    open: usize,
+    ended: Instant,
+}
+
+impl Requests {
+    fn new(made: Instant) -> Self {
+        Self {
+            came: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            made,
+            ended: AtomicU64::new(0),
+        }
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            came: self.came.load(Ordering::Relaxed),
+            // Acquire, so that the end of the answer that closed it is seen, too.
+            open: self.open.load(Ordering::Acquire),
+            ended: self.made + Duration::from_millis(self.ended.load(Ordering::Relaxed)),
+        }
+    }
 }
 
 /// A request that is under way.
@@ -66,7 +98,11 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        // Nobody reads the connection at this moment, so the instant is kept for who does later.
+        let since = Instant::now().duration_since(self.0.made).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.0.ended.store(since, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -78,6 +114,8 @@ struct Patience {
     deadline: Instant,
     /// How many requests had come when it was looked at last.
     came: usize,
+    /// Whether one was under way then.
+    busy: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +138,20 @@ impl Patience {
             state: State::New,
             deadline: now + HEAD_TIME,
             came: 0,
+            busy: false,
         }
     }
 
-    /// Notes how many requests came and are open, and what was read just now.
-    fn note(&mut self, came: usize, open: usize, read: &[u8], now: Instant) {
-        let answered = open == 0 && (came != self.came || self.state == State::Busy);
+    /// Notes what was seen of the requests, and what was read just now.
+    fn note(&mut self, seen: Seen, read: &[u8], now: Instant) {
+        let Seen { came, open, ended } = seen;
+        let answered = open == 0 && (came != self.came || self.busy);
         self.came = came;
-        if open > 0 || answered {
+        self.busy = open > 0;
+        if answered {
+            self.deadline = ended + IDLE_TIME;
+        }
+        if open > 0 {
             self.deadline = now + IDLE_TIME;
         }
         self.state = match self.state {
@@ -139,9 +183,8 @@ pub(super) struct Patient<I> {
 
 impl<I> Patient<I> {
     fn note(&mut self, read: &[u8]) {
-        let came = self.requests.came.load(Ordering::Relaxed);
-        let open = self.requests.open.load(Ordering::Relaxed);
-        self.patience.note(came, open, read, Instant::now());
+        let seen = self.requests.seen();
+        self.patience.note(seen, read, Instant::now());
     }
 
     /// Waits for the end of patience.
@@ -294,12 +337,16 @@ mod tests {
 
     /// A connection at second 0, with what was noted at which second.
     fn deadline_after(notes: &[(u64, usize, usize, &[u8])]) -> (State, u64) {
-        let start = std::time::Instant::now;
-        let start = Instant::from_std(start());
+        let start = Instant::now();
         let mut patience = Patience::new(start);
         for (second, came, open, read) in notes {
             let now = start + Duration::from_secs(*second);
-            patience.note(*came, *open, read, now);
+            let seen = Seen {
+                came: *came,
+                open: *open,
+                ended: now,
+            };
+            patience.note(seen, read, now);
         }
         (patience.state, (patience.deadline - start).as_secs())
     }
@@ -354,6 +401,6 @@ mod tests {
             (60, 1, 1, b"head"),
             (80, 1, 0, b""),
         ];
-        assert_eq!(deadline_after(requests).1, 180);
+        assert_eq!(deadline_after(requests).1, 200);
     }
 }

@@ -1,5 +1,6 @@
 //! One request: who sends it, where it goes, and how its answer is signed.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -86,12 +87,30 @@ impl<S> Proxy<S> {
         named
     }
 
-    /// Answers one request.
+    /// Answers one request; every failure is an answer.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the request, and with it what was sent upstream.
-    pub(crate) async fn serve<I, B>(self: Arc<Self>, request: Request<I>) -> Response<AnswerBody<B>>
+    // `Send` is said and not left to be found out: the compiler cannot always find it out
+    // through the future of a listener that is generic over this one.
+    pub(crate) fn answer<I, B>(
+        self: Arc<Self>,
+        request: Request<I>,
+    ) -> impl Future<Output = Result<Response<AnswerBody<B>>, Infallible>> + Send
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Error, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        I: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        async move { Ok(self.serve(request).await) }
+    }
+
+    async fn serve<I, B>(self: Arc<Self>, request: Request<I>) -> Response<AnswerBody<B>>
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Error, Future: Send>
             + Clone
