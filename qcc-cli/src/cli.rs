@@ -1,0 +1,100 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Exit;
+use crate::telemetry::Format;
+
+/// A local proxy that keeps LLM traffic flowing across many keys, accounts and relays.
+#[derive(Debug, Parser)]
+#[command(name = "qcc", version, after_help = after_help(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file; else QCC_CONFIG, else ~/.qcc/config.yaml
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log: a level, or directives like info,qcc_core=debug; else QCC_LOG, else info
+    #[arg(long, value_name = "LEVEL", global = true)]
+    pub(crate) log: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "human", global = true)]
+    pub(crate) log_format: Format,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the proxy
+    Serve(Serve),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// The options of `serve`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Serve {
+    /// Listen on this port, in place of the configured one; 0 takes a free one
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+}
+
+/// What to do with the configuration.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print the effective configuration, with masked keys
+    Show,
+    /// Validate it and list duplicates
+    Check,
+}
+
+fn after_help() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for (exit, meaning) in Exit::ALL {
+        text.push_str(&format!("  {}  {meaning}\n", exit as u8));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    // CLI-01
+    #[test]
+    fn serve_takes_a_port_and_a_file() {
+        let cli = Cli::try_parse_from(["qcc", "serve", "--port", "8081", "--config", "f"]).unwrap();
+        assert_eq!(cli.global.config, Some(PathBuf::from("f")));
+        assert!(matches!(
+            cli.command,
+            Command::Serve(Serve { port: Some(8081) })
+        ));
+        assert!(Cli::try_parse_from(["qcc", "serve", "--port", "70000"]).is_err());
+    }
+
+    #[test]
+    fn the_help_lists_the_exit_codes() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("3  the configuration is wrong"), "{help}");
+    }
+}

@@ -1,0 +1,330 @@
+//! `qcc serve`.
+//!
+//! Everything starts in a fixed order: configuration, logs, clusters, listeners. What fails
+//! says so and nothing after it is begun.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use qcc_core::facts::Dialect;
+use qcc_core::time;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::cli::{Global, Serve};
+use crate::config::{self, Config, Environment, masked, show_duration};
+use crate::output::{
+    Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
+};
+use crate::running::Running;
+use crate::server::{self, Proxy, Target};
+use crate::shutdown;
+use crate::stack;
+use crate::telemetry::{self, RequestLog};
+
+/// Runs the command, until a signal ends it.
+pub(super) fn run(
+    options: Serve,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Failure> {
+    let mut config = config::load(global.config.as_deref(), environment)?;
+    if let Some(port) = options.port {
+        config.listen.set_port(port);
+    }
+    let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
+    telemetry::init(level, global.log_format)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(config, Output::new(global.json)))
+}
+
+async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
+    let clusters = config
+        .clusters
+        .iter()
+        .map(|cluster| stack::build(cluster, RequestLog))
+        .collect::<Result<Vec<_>, _>>()?;
+    let phases = shutdown::on_signals()?;
+    let listener = server::bind(config.listen, "choose another one with --port N").await?;
+    let running = Running {
+        listen: listener.local_addr()?,
+        config: Arc::new(config),
+        started: time::now(),
+        clusters,
+    };
+    announce(&running, output)?;
+
+    let mut background = JoinSet::new();
+    for cluster in &running.clusters {
+        background.spawn(cluster.handle.maintenance());
+    }
+    accept(listener, &running, phases).await;
+    background.shutdown().await;
+    tracing::info!("stopped");
+    Ok(Exit::Success)
+}
+
+/// Serves requests until the phases say to stop.
+async fn accept(listener: TcpListener, running: &Running, phases: shutdown::Phases) {
+    let targets = running
+        .clusters
+        .iter()
+        .map(|cluster| Target {
+            name: cluster.name.clone(),
+            endpoints: cluster.config.endpoints.clone(),
+            service: cluster.failover.clone(),
+        })
+        .collect();
+    let proxy = Arc::new(Proxy::new(targets, running.config.client_keys.clone()));
+    let service = service_fn(move |request| proxy.clone().answer(request));
+    server::run(listener, service, phases, running.config.shutdown).await;
+}
+
+/// Says what was started and how to use it.
+fn announce(running: &Running, output: Output) -> Result<(), Failure> {
+    let config = &running.config;
+    tracing::info!(
+        "connection reuse enabled: up to {} idle connections for each host, kept for {}",
+        stack::IDLE_PER_HOST,
+        show_duration(stack::IDLE_TIMEOUT),
+    );
+    for duplicate in config.duplicates() {
+        tracing::warn!(
+            endpoint_id = duplicate.id,
+            first = duplicate.first,
+            again = duplicate.again,
+            dropped = duplicate.dropped,
+            "two entries are the same endpoint",
+        );
+    }
+    let started = Started::of(running);
+    output.show(&started, |stream| started.write(stream, running))?;
+    Ok(())
+}
+
+/// What was started, for programs.
+#[derive(Serialize)]
+struct Started {
+    listen: SocketAddr,
+    source: String,
+    client_keys: usize,
+    clusters: Vec<StartedCluster>,
+    /// What clients have to set.
+    environment: Vec<Setting>,
+}
+
+#[derive(Serialize)]
+struct StartedCluster {
+    name: String,
+    policy: &'static str,
+    endpoints: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Setting {
+    cluster: String,
+    name: &'static str,
+    value: String,
+}
+
+/// The variables in which the clients of a dialect look for its address, and what the address
+/// ends in: the SDKs of OpenAI expect the version in it.
+const VARIABLES: [(Dialect, &str, &str); 3] = [
+    (Dialect::Anthropic, "ANTHROPIC_BASE_URL", ""),
+    (Dialect::Responses, "OPENAI_BASE_URL", "/v1"),
+    (Dialect::Gemini, "GOOGLE_GEMINI_BASE_URL", ""),
+];
+
+impl Started {
+    fn of(running: &Running) -> Self {
+        let config = &running.config;
+        Self {
+            listen: running.listen,
+            source: super::config::source(config),
+            client_keys: config.client_keys.len(),
+            clusters: config
+                .clusters
+                .iter()
+                .map(|cluster| StartedCluster {
+                    name: cluster.name.to_string(),
+                    policy: cluster.policy.as_str(),
+                    endpoints: cluster.endpoints.len(),
+                })
+                .collect(),
+            environment: settings(&config.clusters, running.listen),
+        }
+    }
+
+    fn write(&self, stream: &mut dyn Write, running: &Running) -> io::Result<()> {
+        let address = styled(STRONG, format_args!("http://{}", self.listen));
+        writeln!(
+            stream,
+            "{} on {address}",
+            styled(GOOD.bold(), "qcc listens")
+        )?;
+        writeln!(stream, "configuration: {}", self.source)?;
+        if !self.listen.ip().is_loopback() {
+            let what = "reachable from other machines";
+            let keys = self.client_keys;
+            writeln!(
+                stream,
+                "{}: clients need one of {keys} keys",
+                styled(WARN, what)
+            )?;
+        }
+        writeln!(stream)?;
+        write!(stream, "{}", endpoints(running))?;
+        writeln!(stream, "\nset in the shell of a client:")?;
+        for Setting {
+            cluster,
+            name,
+            value,
+        } in &self.environment
+        {
+            let note = styled(DIM, format_args!("# {cluster}"));
+            writeln!(stream, "  export {name}={value}  {note}")?;
+        }
+        let keys = if self.client_keys > 0 {
+            "and as its API key one of the client keys of this proxy"
+        } else {
+            "and any text as its API key: this proxy puts in the keys of the endpoints"
+        };
+        writeln!(stream, "  {}\n", styled(DIM, keys))
+    }
+}
+
+/// What clients of each cluster have to set. The first cluster of a dialect needs no name in
+/// the path.
+fn settings(clusters: &[Arc<config::Cluster>], listen: SocketAddr) -> Vec<Setting> {
+    let mut listen = listen;
+    // The unspecified address is no place to connect to.
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut settings: Vec<Setting> = Vec::new();
+    for cluster in clusters {
+        for (dialect, name, end) in VARIABLES {
+            let speaks = cluster
+                .endpoints
+                .iter()
+                .any(|endpoint| endpoint.api().is_none_or(|api| api.speaks(dialect)));
+            if !speaks {
+                continue;
+            }
+            let first = !settings.iter().any(|setting| setting.name == name);
+            let cluster = &cluster.name;
+            let path = if first {
+                String::new()
+            } else {
+                format!("/{cluster}")
+            };
+            settings.push(Setting {
+                cluster: cluster.to_string(),
+                name,
+                value: format!("http://{listen}{path}{end}"),
+            });
+        }
+    }
+    settings
+}
+
+fn endpoints(running: &Running) -> Table {
+    let mut table = Table::new(&[
+        ("CLUSTER", Align::Left),
+        ("POLICY", Align::Left),
+        ("ENDPOINT", Align::Left),
+        ("ID", Align::Left),
+        ("KEY", Align::Left),
+        ("PRIO", Align::Right),
+        ("WEIGHT", Align::Right),
+        ("URL", Align::Left),
+    ]);
+    for cluster in &running.clusters {
+        for (index, endpoint) in cluster.config.endpoints.iter().enumerate() {
+            let (name, policy) = if index == 0 {
+                (&*cluster.name, cluster.config.policy.as_str())
+            } else {
+                ("", "")
+            };
+            let shown = if endpoint.enabled() {
+                Cell::from(endpoint.name())
+            } else {
+                Cell::styled(BAD, format_args!("{} (disabled)", endpoint.name()))
+            };
+            let key = endpoint.credential().map(|credential| credential.expose());
+            table.row([
+                Cell::styled(STRONG, name),
+                Cell::from(policy),
+                shown,
+                Cell::styled(DIM, endpoint.id()),
+                Cell::from(masked(key.unwrap_or_default())),
+                Cell::from(endpoint.priority()),
+                Cell::from(endpoint.weight()),
+                Cell::from(endpoint.base_url()),
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use qcc_core::endpoint::{Api, Endpoint, Endpoints};
+
+    use super::*;
+
+    fn cluster(name: &str, api: Option<Api>) -> Arc<config::Cluster> {
+        let mut endpoint = Endpoint::new("one", "https://h.example".parse().unwrap());
+        if let Some(api) = api {
+            endpoint = endpoint.with_api(api);
+        }
+        Arc::new(config::Cluster {
+            name: name.into(),
+            kind: api,
+            policy: config::Policy::default(),
+            last_resort: config::LastResort::default(),
+            endpoints: Endpoints::try_from_iter([endpoint]).unwrap(),
+            breaker: config::Breaker::default(),
+            affinity: config::Affinity::default(),
+            retry: config::Retry::default(),
+            timeouts: config::Timeouts::default(),
+        })
+    }
+
+    // CLI-01
+    #[test]
+    fn clients_are_told_the_address_of_each_cluster() {
+        let clusters = [
+            cluster("claude", Some(Api::Anthropic)),
+            cluster("second", Some(Api::Anthropic)),
+            cluster("openai", Some(Api::OpenAi)),
+        ];
+        let shown: Vec<_> = settings(&clusters, "0.0.0.0:8081".parse().unwrap())
+            .into_iter()
+            .map(|setting| format!("{}={}", setting.name, setting.value))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "ANTHROPIC_BASE_URL=http://127.0.0.1:8081",
+                "ANTHROPIC_BASE_URL=http://127.0.0.1:8081/second",
+                "OPENAI_BASE_URL=http://127.0.0.1:8081/v1",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_endpoint_of_any_api_serves_all_clients() {
+        let clusters = [cluster("relay", None)];
+        let settings = settings(&clusters, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(settings.len(), VARIABLES.len());
+    }
+}

@@ -1,0 +1,433 @@
+//! The keys of a cluster and of its endpoints.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use qcc_core::credential::Credential;
+use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints};
+
+use super::reader::{Field, Reader, Section};
+use super::{API_SEGMENTS, Affinity, Breaker, Cluster, LastResort, Policy, Retry, Timeouts};
+
+/// Reads a file. An argument, so that tests have files without a disk.
+pub(super) type Files<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
+
+const KINDS: [(&str, Api); 4] = [
+    ("anthropic", Api::Anthropic),
+    ("openai", Api::OpenAi),
+    ("openai-responses", Api::OpenAiResponses),
+    ("gemini", Api::Gemini),
+];
+
+const AUTHS: [(&str, Auth); 4] = [
+    ("x-api-key", Auth::XApiKey),
+    ("bearer", Auth::Bearer),
+    ("both", Auth::Both),
+    ("x-goog-api-key", Auth::XGoogApiKey),
+];
+
+const CLUSTERS: &str = "write it like clusters: { claude: { endpoints: […] } }";
+const ENDPOINTS: &str = "list at least one: - { base_url: https://…, api_key: \"${NAME}\" }";
+const API_KEY: &str = "write api_key: ${NAME}, or api_key: { file: ~/.qcc/key }";
+
+/// Every cluster of the file, in its order.
+pub(super) fn clusters(
+    field: &Field<'_>,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Vec<Arc<Cluster>> {
+    let Some(section) = field.section(reader, CLUSTERS) else {
+        return Vec::new();
+    };
+    let mut clusters = Vec::new();
+    let mut none = true;
+    for (name, field) in section.named() {
+        none = false;
+        check_name(name, &field, reader);
+        clusters.extend(cluster(name, &field, reader, files).map(Arc::new));
+    }
+    if none {
+        field.problem(reader, "is empty", CLUSTERS);
+    }
+    clusters
+}
+
+fn check_name(name: &str, field: &Field<'_>, reader: &mut Reader<'_>) {
+    let sane = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let (reason, remedy) = if !(1..=64).contains(&name.len())
+        || !name.chars().all(sane)
+        || name.starts_with(['.', '-'])
+    {
+        (
+            "is no name for a cluster",
+            "use 1 to 64 lower-case letters, digits, `.`, `_` and `-`: it stands in paths",
+        )
+    } else if API_SEGMENTS.contains(&name) {
+        (
+            "is the first part of API paths",
+            "take another name: /{cluster}/… must differ from every route",
+        )
+    } else {
+        return;
+    };
+    reader.problem(field.key_at, &field.path, reason, remedy);
+}
+
+fn cluster(
+    name: &str,
+    field: &Field<'_>,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Option<Cluster> {
+    let mut section = field.section(reader, ENDPOINTS)?;
+    let kind = section
+        .get("kind")
+        .and_then(|field| field.choice(reader, &KINDS));
+    let policy = section
+        .get("policy")
+        .and_then(|field| field.choice(reader, &Policy::NAMES));
+    let last_resort = section
+        .get("last_resort")
+        .and_then(|field| field.choice(reader, &LastResort::NAMES));
+    let endpoints = match section.get("endpoints") {
+        Some(field) => endpoints(&field, kind, reader, files),
+        None => {
+            section.missing(reader, "endpoints", ENDPOINTS);
+            Endpoints::default()
+        }
+    };
+    let breaker = section
+        .get("breaker")
+        .and_then(|field| breaker(&field, reader));
+    let affinity = section
+        .get("affinity")
+        .and_then(|field| affinity(&field, reader));
+    let retry = section.get("retry").and_then(|field| retry(&field, reader));
+    let timeouts = section
+        .get("timeouts")
+        .and_then(|field| timeouts(&field, reader));
+    section.close(reader);
+    Some(Cluster {
+        name: name.into(),
+        kind,
+        policy: policy.unwrap_or_default(),
+        last_resort: last_resort.unwrap_or_default(),
+        endpoints,
+        breaker: breaker.unwrap_or_default(),
+        affinity: affinity.unwrap_or_default(),
+        retry: retry.unwrap_or_default(),
+        timeouts: timeouts.unwrap_or_default(),
+    })
+}
+
+fn endpoints(
+    field: &Field<'_>,
+    kind: Option<Api>,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Endpoints {
+    let Some(items) = field.items(reader, ENDPOINTS) else {
+        return Endpoints::default();
+    };
+    if items.is_empty() {
+        field.problem(reader, "is empty", ENDPOINTS);
+    }
+    let mut names: HashMap<Arc<str>, EndpointId> = HashMap::new();
+    let mut endpoints = Vec::new();
+    for item in items {
+        let Some(endpoint) = endpoint(&item, kind, &names, reader, files) else {
+            continue;
+        };
+        let known = names.insert(endpoint.name().clone(), endpoint.id());
+        if known.is_some_and(|known| known != endpoint.id()) {
+            let reason = "has the name of another endpoint of this cluster";
+            item.problem(reader, reason, "give it a name of its own: name: …");
+            continue;
+        }
+        endpoints.push(endpoint);
+    }
+    match Endpoints::try_from_iter(endpoints) {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            field.problem(reader, error.to_string(), "give each a name of its own");
+            Endpoints::default()
+        }
+    }
+}
+
+fn endpoint(
+    item: &Field<'_>,
+    kind: Option<Api>,
+    names: &HashMap<Arc<str>, EndpointId>,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Option<Endpoint> {
+    let mut section = item.section(reader, ENDPOINTS)?;
+    let given = section
+        .get("name")
+        .and_then(|field| field.text(reader, "write it like name: official"));
+    let base_url = base_url(&mut section, reader);
+    let key = match section.get("api_key") {
+        Some(field) => api_key(&field, reader, files),
+        None => {
+            section.missing(reader, "api_key", API_KEY);
+            None
+        }
+    };
+    let own_kind = section
+        .get("kind")
+        .and_then(|field| field.choice(reader, &KINDS));
+    let auth = section
+        .get("auth")
+        .and_then(|field| field.choice(reader, &AUTHS));
+    let numbers = Numbers::read(&mut section, reader);
+    let first_byte = section
+        .get("timeout")
+        .and_then(|field| field.duration(reader));
+    let models = section
+        .get("models")
+        .map(|field| models(&field, reader))
+        .unwrap_or_default();
+    let enabled = section.get("enabled").and_then(|field| field.flag(reader));
+    section.close(reader);
+
+    let base_url = base_url?;
+    let name = given.unwrap_or_else(|| free_name(base_url.host(), names));
+    let api = own_kind.or(kind).or_else(|| vendor_api(base_url.host()));
+    let mut endpoint = Endpoint::new(name.as_str(), base_url)
+        .with_credential(Credential::new(name.as_str(), key?))
+        .with_models(models)
+        .with_enabled(enabled.unwrap_or(true));
+    if let Some(api) = api {
+        endpoint = endpoint.with_api(api);
+    }
+    if let Some(auth) = auth {
+        endpoint = endpoint.with_auth(auth);
+    }
+    if let Some(first_byte) = first_byte {
+        endpoint = endpoint.with_first_byte(first_byte);
+    }
+    Some(numbers.put_on(endpoint))
+}
+
+/// The settings of an endpoint that are plain numbers.
+struct Numbers {
+    weight: Option<u32>,
+    priority: Option<u32>,
+    max_in_flight: Option<u32>,
+    max_failures: Option<u32>,
+}
+
+impl Numbers {
+    fn read(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Self {
+        let mut number = |key, least| section.get(key)?.whole(reader, least..=u32::MAX);
+        Self {
+            weight: number("weight", 0),
+            priority: number("priority", 0),
+            max_in_flight: number("max_in_flight", 1),
+            max_failures: number("max_failures", 1),
+        }
+    }
+
+    fn put_on(self, mut endpoint: Endpoint) -> Endpoint {
+        if let Some(weight) = self.weight {
+            endpoint = endpoint.with_weight(weight);
+        }
+        if let Some(priority) = self.priority {
+            endpoint = endpoint.with_priority(priority);
+        }
+        if let Some(limit) = self.max_in_flight {
+            endpoint = endpoint.with_max_in_flight(limit);
+        }
+        if let Some(failures) = self.max_failures {
+            endpoint = endpoint.with_max_failures(failures);
+        }
+        endpoint
+    }
+}
+
+fn base_url(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<BaseUrl> {
+    let remedy = "write it like https://api.example.com";
+    let Some(field) = section.get("base_url") else {
+        section.missing(reader, "base_url", remedy);
+        return None;
+    };
+    let text = field.text(reader, remedy)?;
+    match text.parse::<BaseUrl>() {
+        Ok(base_url) => Some(base_url),
+        Err(error) => {
+            // The error says what is wrong, then what to write.
+            let error = error.to_string();
+            let (reason, remedy) = error.split_once("; ").unwrap_or((&error, remedy));
+            field.problem(reader, reason, remedy);
+            None
+        }
+    }
+}
+
+/// The key itself, or what stands in the file that is named.
+fn api_key(field: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Option<String> {
+    if !field.is_map() {
+        let key = field.text(reader, API_KEY)?;
+        return header_safe(key.trim(), field, reader);
+    }
+    let mut section = field.section(reader, API_KEY)?;
+    let Some(file) = section.get("file") else {
+        section.missing(reader, "file", API_KEY);
+        section.close(reader);
+        return None;
+    };
+    section.close(reader);
+    let path = file.text(reader, API_KEY)?;
+    let path = reader.environment.expand(path.trim());
+    match files(&path) {
+        Ok(text) if text.trim().is_empty() => {
+            let reason = format!("{} is empty", path.display());
+            file.problem(reader, reason, "write the key into it");
+            None
+        }
+        Ok(text) => header_safe(text.trim(), &file, reader),
+        Err(error) => {
+            let reason = format!("{} cannot be read: {error}", path.display());
+            file.problem(
+                reader,
+                reason,
+                "write the key into it, readable by you only",
+            );
+            None
+        }
+    }
+}
+
+/// `key`, if it can stand in a header.
+fn header_safe(key: &str, field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
+    if key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(key.to_owned());
+    }
+    field.problem(
+        reader,
+        "has blanks, line ends or other characters that no key has",
+        "copy the key again, without quotes and as one line",
+    );
+    None
+}
+
+fn models(field: &Field<'_>, reader: &mut Reader<'_>) -> Vec<String> {
+    let remedy = "write it like models: [\"claude-*\"]";
+    field
+        .items(reader, remedy)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|item| item.text(reader, remedy))
+        .collect()
+}
+
+/// `host`, or `host-2` and so on where that is taken.
+fn free_name(host: &str, names: &HashMap<Arc<str>, EndpointId>) -> String {
+    if !names.contains_key(host) {
+        return host.to_owned();
+    }
+    let numbered = |number: usize| format!("{host}-{number}");
+    (2..=names.len() + 2)
+        .map(numbered)
+        .find(|name| !names.contains_key(name.as_str()))
+        .unwrap_or_else(|| numbered(names.len() + 2))
+}
+
+/// The API of the vendors' own hosts. A relay may speak any.
+fn vendor_api(host: &str) -> Option<Api> {
+    match host {
+        "api.anthropic.com" => Some(Api::Anthropic),
+        "api.openai.com" => Some(Api::OpenAi),
+        "generativelanguage.googleapis.com" => Some(Api::Gemini),
+        _ => None,
+    }
+}
+
+fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Breaker> {
+    let usual = Breaker::default();
+    let mut section = field.section(reader, "write it like { max_failures: 3, open_for: 60s }")?;
+    let max_failures = section
+        .get("max_failures")
+        .and_then(|field| field.whole(reader, 1..=u32::MAX));
+    let open_for = section
+        .get("open_for")
+        .and_then(|field| field.duration(reader))
+        .unwrap_or(usual.open_for);
+    let longest = section.get("max_open_for");
+    let max_open_for = longest
+        .as_ref()
+        .and_then(|field| field.duration(reader))
+        .unwrap_or_else(|| usual.max_open_for.max(open_for));
+    if let Some(field) = longest
+        && max_open_for < open_for
+    {
+        field.problem(reader, "is less than open_for", "make it at least as long");
+    }
+    let probes = section
+        .get("probes")
+        .and_then(|field| field.whole(reader, 1..=1_000));
+    section.close(reader);
+    Some(Breaker {
+        max_failures: max_failures.unwrap_or(usual.max_failures),
+        open_for,
+        max_open_for,
+        probes: probes.unwrap_or(usual.probes),
+    })
+}
+
+fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Affinity> {
+    let usual = Affinity::default();
+    let mut section = field.section(reader, "write it like { ttl: 5h }")?;
+    let ttl = section.get("ttl").and_then(|field| field.duration(reader));
+    let patience = section
+        .get("patience")
+        .and_then(|field| field.duration(reader));
+    let max_bindings = section
+        .get("max_bindings")
+        .and_then(|field| field.whole(reader, 1..=u32::MAX));
+    section.close(reader);
+    Some(Affinity {
+        ttl: ttl.unwrap_or(usual.ttl),
+        patience: patience.unwrap_or(usual.patience),
+        max_bindings: max_bindings.unwrap_or(usual.max_bindings),
+    })
+}
+
+fn retry(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Retry> {
+    let usual = Retry::default();
+    let mut section = field.section(reader, "write it like { attempts: 5, budget: 20% }")?;
+    let attempts = section
+        .get("attempts")
+        .and_then(|field| field.whole(reader, 1..=100));
+    let budget = section
+        .get("budget")
+        .and_then(|field| field.percent(reader));
+    let second_opinion = section
+        .get("second_opinion")
+        .and_then(|field| field.flag(reader));
+    let max_body = section.get("max_body").and_then(|field| field.size(reader));
+    section.close(reader);
+    Some(Retry {
+        attempts: attempts.unwrap_or(usual.attempts),
+        budget: budget.unwrap_or(usual.budget),
+        second_opinion: second_opinion.unwrap_or(usual.second_opinion),
+        max_body: max_body.unwrap_or(usual.max_body),
+    })
+}
+
+fn timeouts(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Timeouts> {
+    let usual = Timeouts::default();
+    let mut section = field.section(reader, "write it like { connect: 5s, first_byte: 60s }")?;
+    let mut duration = |key| section.get(key)?.duration(reader);
+    let timeouts = Timeouts {
+        connect: duration("connect").unwrap_or(usual.connect),
+        first_byte: duration("first_byte").unwrap_or(usual.first_byte),
+        idle: duration("idle").or(usual.idle),
+        deadline: duration("deadline").unwrap_or(usual.deadline),
+    };
+    section.close(reader);
+    Some(timeouts)
+}

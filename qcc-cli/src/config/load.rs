@@ -1,0 +1,324 @@
+//! From a file, or from the environment, to a [`Config`].
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use qcc_core::credential::Credential;
+use qcc_core::endpoint::{Api, Endpoint, Endpoints};
+use qcc_core::time::Duration;
+
+use super::cluster::{self, Files};
+use super::env::Environment;
+use super::problem::{Problem, Problems};
+use super::reader::{Field, Reader};
+use super::secret::Secret;
+use super::tree;
+use super::{
+    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort, Policy,
+    Retry, Source, Timeouts,
+};
+
+/// How long open answers may take to end after a signal to stop.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// The variables that make a cluster of their own if there is no file.
+const KEYS: [(&str, &str, &str, Api); 3] = [
+    (
+        "ANTHROPIC_API_KEY",
+        "claude",
+        "https://api.anthropic.com",
+        Api::Anthropic,
+    ),
+    (
+        "OPENAI_API_KEY",
+        "openai",
+        "https://api.openai.com",
+        Api::OpenAi,
+    ),
+    (
+        "GEMINI_API_KEY",
+        "gemini",
+        "https://generativelanguage.googleapis.com",
+        Api::Gemini,
+    ),
+];
+
+/// Reads the configuration: from `file`, else from the file that `QCC_CONFIG` names, else from
+/// `~/.qcc/config.yaml`, else from the keys in the environment.
+pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, Problems> {
+    load_with(file, environment, &|path| std::fs::read_to_string(path))
+}
+
+fn load_with(
+    file: Option<&Path>,
+    environment: &Environment,
+    files: Files<'_>,
+) -> Result<Config, Problems> {
+    let named = file
+        .map(Path::to_owned)
+        .or_else(|| named_by_environment(environment));
+    let wanted = named.is_some();
+    let path = named.unwrap_or_else(|| environment.expand("~/.qcc/config.yaml"));
+    match files(&path) {
+        Ok(text) => from_text(&text, &path, environment, files),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !wanted => {
+            from_keys(environment, &path)
+        }
+        Err(error) => Err(unreadable(&path, &error)),
+    }
+}
+
+fn named_by_environment(environment: &Environment) -> Option<PathBuf> {
+    let path = environment.get("QCC_CONFIG")?;
+    (!path.is_empty()).then(|| environment.expand(path))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problems {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let remedy = "name another file with --config FILE or QCC_CONFIG, or write this one";
+    Problems::new(Some(path), vec![Problem::new(None, "", reason, remedy)])
+}
+
+fn from_text(
+    text: &str,
+    path: &Path,
+    environment: &Environment,
+    files: Files<'_>,
+) -> Result<Config, Problems> {
+    let root = tree::parse(text).map_err(|problem| Problems::new(Some(path), vec![problem]))?;
+    let mut reader = Reader::new(environment);
+    let config = read(&Field::root(&root), path, &mut reader, files);
+    match config {
+        Some(config) if reader.problems.is_empty() => Ok(config),
+        _ => Err(Problems::new(Some(path), reader.problems)),
+    }
+}
+
+fn read(
+    root: &Field<'_>,
+    path: &Path,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Option<Config> {
+    let remedy = "start with `clusters:` and give each a list of endpoints";
+    let mut top = root.section(reader, remedy)?;
+    let listen_field = top.get("listen");
+    let listen = listen_field
+        .as_ref()
+        .and_then(|field| address(field, reader))
+        .unwrap_or(LISTEN);
+    let admin_field = top.get("admin");
+    let admin = admin_field.and_then(|field| admin(&field, reader));
+    let client_keys = top
+        .get("client_keys")
+        .map_or_else(|| Some(Vec::new()), |field| client_keys(&field, reader));
+    if let (Some(field), Some([])) = (&listen_field, client_keys.as_deref())
+        && !listen.ip().is_loopback()
+    {
+        field.problem(
+            reader,
+            "is no loopback address and there are no client_keys: anybody could use your keys",
+            "add client_keys: [{ name: …, sha256: … }], or listen on 127.0.0.1",
+        );
+    }
+    let shutdown = top.get("shutdown").and_then(|field| field.duration(reader));
+    let clusters = match top.get("clusters") {
+        Some(field) => cluster::clusters(&field, reader, files),
+        None => {
+            top.missing(reader, "clusters", remedy);
+            Vec::new()
+        }
+    };
+    top.close(reader);
+    Some(Config {
+        source: Source::File(path.to_owned()),
+        listen,
+        admin: admin.unwrap_or(Admin {
+            listen: ADMIN_LISTEN,
+            token: None,
+        }),
+        client_keys: client_keys.unwrap_or_default(),
+        shutdown: shutdown.unwrap_or(SHUTDOWN),
+        clusters,
+    })
+}
+
+fn address(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let remedy = "write it like 127.0.0.1:7860 or [::1]:7860";
+    let text = field.text(reader, remedy)?;
+    let text = text.trim();
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        None => text.parse().ok(),
+    };
+    if address.is_none() {
+        field.problem(reader, "must be an IP address and a port", remedy);
+    }
+    address
+}
+
+fn admin(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Admin> {
+    let mut section = field.section(reader, "write it like admin: { listen: 127.0.0.1:7861 }")?;
+    let listen_field = section.get("listen");
+    let listen = listen_field
+        .as_ref()
+        .and_then(|field| address(field, reader))
+        .unwrap_or(ADMIN_LISTEN);
+    let token_field = section.get("token");
+    let token = token_field
+        .as_ref()
+        .and_then(|field| field.text(reader, "write it like \"${QCC_ADMIN_TOKEN}\""));
+    if let Some(listen_field) = listen_field
+        && token_field.is_none()
+        && !listen.ip().is_loopback()
+    {
+        listen_field.problem(
+            reader,
+            "is no loopback address and there is no token: anybody could change this proxy",
+            "add token: \"${QCC_ADMIN_TOKEN}\", or listen on 127.0.0.1",
+        );
+    }
+    section.close(reader);
+    Some(Admin {
+        listen,
+        token: token.map(Secret::new),
+    })
+}
+
+fn client_keys(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<ClientKey>> {
+    let remedy = "write it like client_keys: [{ name: laptop, sha256: … }]";
+    let digest_remedy = "get it with: printf %s \"$KEY\" | sha256sum";
+    let problems = reader.problems.len();
+    let mut keys: Vec<ClientKey> = Vec::new();
+    for item in field.items(reader, remedy)? {
+        let Some(mut section) = item.section(reader, remedy) else {
+            continue;
+        };
+        let name_field = section.get("name");
+        let name = match &name_field {
+            Some(field) => field.text(reader, remedy),
+            None => {
+                section.missing(reader, "name", remedy);
+                None
+            }
+        };
+        let sha256 = match section.get("sha256") {
+            Some(field) => field.text(reader, digest_remedy).and_then(|text| {
+                let digest = digest(text.trim());
+                if digest.is_none() {
+                    let reason = "must be a SHA-256 digest in 64 hexadecimal digits";
+                    field.problem(reader, reason, digest_remedy);
+                }
+                digest
+            }),
+            None => {
+                section.missing(reader, "sha256", digest_remedy);
+                None
+            }
+        };
+        section.close(reader);
+        let (Some(name), Some(sha256)) = (name, sha256) else {
+            continue;
+        };
+        if let Some(field) = name_field
+            && keys.iter().any(|known| *known.name == *name)
+        {
+            field.problem(
+                reader,
+                "is the name of two keys",
+                "give each a name of its own",
+            );
+        }
+        keys.push(ClientKey {
+            name: name.into(),
+            sha256,
+        });
+    }
+    // Keys with problems are keys all the same: that there are none is another problem.
+    (!keys.is_empty() || reader.problems.len() == problems).then_some(keys)
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let text = text.as_bytes();
+    let mut digest = [0; 32];
+    if text.len() != 2 * digest.len() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
+        let nibble = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
+    }
+    Some(digest)
+}
+
+/// One cluster for each key that the environment has.
+fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Problems> {
+    let mut names = Vec::new();
+    let mut clusters = Vec::new();
+    for (variable, cluster, base_url, api) in KEYS {
+        let Some(key) = environment
+            .get(variable)
+            .map(str::trim)
+            .filter(|key| !key.is_empty())
+        else {
+            continue;
+        };
+        let Some(endpoints) = vendor(variable, key, base_url, api) else {
+            continue;
+        };
+        names.push(variable);
+        clusters.push(Arc::new(Cluster {
+            name: cluster.into(),
+            kind: Some(api),
+            policy: Policy::default(),
+            last_resort: LastResort::default(),
+            endpoints,
+            breaker: Breaker::default(),
+            affinity: Affinity::default(),
+            retry: Retry::default(),
+            timeouts: Timeouts::default(),
+        }));
+    }
+    if clusters.is_empty() {
+        let reason = format!(
+            "there is nothing to serve: no {} and no key in the environment",
+            looked_at.display()
+        );
+        let remedy = "set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, \
+                      or write the file; --config FILE names another one";
+        return Err(Problems::new(
+            None,
+            vec![Problem::new(None, "", reason, remedy)],
+        ));
+    }
+    Ok(Config {
+        source: Source::Environment(names),
+        listen: LISTEN,
+        admin: Admin {
+            listen: ADMIN_LISTEN,
+            token: None,
+        },
+        client_keys: Vec::new(),
+        shutdown: SHUTDOWN,
+        clusters,
+    })
+}
+
+fn vendor(variable: &str, key: &str, base_url: &str, api: Api) -> Option<Endpoints> {
+    let endpoint = Endpoint::new("official", base_url.parse().ok()?)
+        .with_credential(Credential::new(variable, key))
+        .with_api(api);
+    Endpoints::try_from_iter([endpoint]).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! The effective configuration as it may be shown: every default filled in, every key masked.
+
+use qcc_core::endpoint::{Api, Auth, Endpoint};
+use serde::Serialize;
+
+use super::secret::masked;
+use super::value::{show_duration, show_size};
+use super::{Admin, Cluster, Config};
+
+/// A configuration without its secrets. The keys are those of the file.
+#[derive(Serialize)]
+pub(crate) struct Shown<'c> {
+    listen: String,
+    admin: ShownAdmin,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    client_keys: Vec<ShownClientKey<'c>>,
+    shutdown: String,
+    clusters: Clusters<'c>,
+}
+
+#[derive(Serialize)]
+struct ShownAdmin {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownClientKey<'c> {
+    name: &'c str,
+    sha256: String,
+}
+
+/// In the order of the file, which a map of serde_json would not keep.
+struct Clusters<'c>(Vec<(&'c str, ShownCluster<'c>)>);
+
+impl Serialize for Clusters<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, cluster)| (name, cluster)))
+    }
+}
+
+#[derive(Serialize)]
+struct ShownCluster<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    policy: &'static str,
+    last_resort: &'static str,
+    endpoints: Vec<ShownEndpoint<'c>>,
+    breaker: ShownBreaker,
+    affinity: ShownAffinity,
+    retry: ShownRetry,
+    timeouts: ShownTimeouts,
+}
+
+#[derive(Serialize)]
+struct ShownEndpoint<'c> {
+    name: &'c str,
+    base_url: String,
+    api_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    auth: &'static str,
+    weight: u32,
+    priority: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_failures: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<String>,
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct ShownBreaker {
+    max_failures: u32,
+    open_for: String,
+    max_open_for: String,
+    probes: u32,
+}
+
+#[derive(Serialize)]
+struct ShownAffinity {
+    ttl: String,
+    patience: String,
+    max_bindings: u32,
+}
+
+#[derive(Serialize)]
+struct ShownRetry {
+    attempts: u32,
+    budget: String,
+    second_opinion: bool,
+    max_body: String,
+}
+
+#[derive(Serialize)]
+struct ShownTimeouts {
+    connect: String,
+    first_byte: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<String>,
+    deadline: String,
+}
+
+impl<'c> Shown<'c> {
+    /// `config` as it may be shown.
+    pub(crate) fn of(config: &'c Config) -> Self {
+        let Admin { listen, token } = &config.admin;
+        Self {
+            listen: config.listen.to_string(),
+            admin: ShownAdmin {
+                listen: listen.to_string(),
+                // Of a token not even its end is shown.
+                token: token.as_ref().map(|_| "****"),
+            },
+            client_keys: config
+                .client_keys
+                .iter()
+                .map(|key| ShownClientKey {
+                    name: &key.name,
+                    sha256: key
+                        .sha256
+                        .iter()
+                        .map(|byte| format!("{byte:02x}"))
+                        .collect(),
+                })
+                .collect(),
+            shutdown: show_duration(config.shutdown),
+            clusters: Clusters(
+                config
+                    .clusters
+                    .iter()
+                    .map(|cluster| (&*cluster.name, ShownCluster::of(cluster)))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl<'c> ShownCluster<'c> {
+    fn of(cluster: &'c Cluster) -> Self {
+        let Cluster {
+            breaker,
+            affinity,
+            retry,
+            timeouts,
+            ..
+        } = cluster;
+        Self {
+            kind: cluster.kind.map(Api::as_str),
+            policy: cluster.policy.as_str(),
+            last_resort: cluster.last_resort.as_str(),
+            endpoints: cluster
+                .endpoints
+                .iter()
+                .map(|endpoint| ShownEndpoint::of(endpoint))
+                .collect(),
+            breaker: ShownBreaker {
+                max_failures: breaker.max_failures,
+                open_for: show_duration(breaker.open_for),
+                max_open_for: show_duration(breaker.max_open_for),
+                probes: breaker.probes,
+            },
+            affinity: ShownAffinity {
+                ttl: show_duration(affinity.ttl),
+                patience: show_duration(affinity.patience),
+                max_bindings: affinity.max_bindings,
+            },
+            retry: ShownRetry {
+                attempts: retry.attempts,
+                // Ten decimals are more than anybody writes and hide the binary fraction.
+                budget: format!("{}%", (retry.budget * 1e12).round() / 1e10),
+                second_opinion: retry.second_opinion,
+                max_body: show_size(retry.max_body),
+            },
+            timeouts: ShownTimeouts {
+                connect: show_duration(timeouts.connect),
+                first_byte: show_duration(timeouts.first_byte),
+                idle: timeouts.idle.map(show_duration),
+                deadline: show_duration(timeouts.deadline),
+            },
+        }
+    }
+}
+
+impl<'c> ShownEndpoint<'c> {
+    fn of(endpoint: &'c Endpoint) -> Self {
+        let key = endpoint.credential().map(|credential| credential.expose());
+        Self {
+            name: endpoint.name(),
+            base_url: endpoint.base_url().to_string(),
+            api_key: masked(key.unwrap_or_default()),
+            kind: endpoint.api().map(Api::as_str),
+            auth: match endpoint.auth() {
+                Auth::XApiKey => "x-api-key",
+                Auth::Bearer => "bearer",
+                Auth::Both => "both",
+                Auth::XGoogApiKey => "x-goog-api-key",
+                _ => "other",
+            },
+            weight: endpoint.weight(),
+            priority: endpoint.priority(),
+            timeout: endpoint.first_byte().map(show_duration),
+            max_failures: endpoint.max_failures(),
+            max_in_flight: endpoint.max_in_flight(),
+            models: endpoint.models().map(str::to_owned).collect(),
+            enabled: endpoint.enabled(),
+        }
+    }
+}

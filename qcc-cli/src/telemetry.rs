@@ -1,0 +1,171 @@
+//! Logs: one line for each finished request, and what the layers say.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use qcc_core::record::{Answer, Record, RecordSink, SendResult};
+use qcc_core::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::output::{Exit, Failure};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; with colours on a terminal.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged if nobody says otherwise. The HTTP libraries below speak of every connection.
+const LEVEL: &str = "info,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn";
+
+/// Sends log lines to standard error. `level` is a level, or directives like
+/// `info,qcc_core=debug`.
+///
+/// # Errors
+///
+/// `level` is neither.
+pub(crate) fn init(level: Option<&str>, format: Format) -> Result<(), Failure> {
+    let filter = filter(level)?;
+    let ansi = std::io::stderr().is_terminal()
+        && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi);
+    let set = match format {
+        Format::Human => builder.finish().try_init(),
+        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+    };
+    set.map_err(|error| Failure::new(Exit::Failure, format!("logging cannot start: {error}")))
+}
+
+fn filter(level: Option<&str>) -> Result<EnvFilter, Failure> {
+    let directives = match level {
+        None => LEVEL.to_owned(),
+        // A bare level is for our own lines; directives say what they mean.
+        Some(level) if !level.contains(['=', ',']) => {
+            let quiet = LEVEL.split_once(',').map_or("", |(_, quiet)| quiet);
+            format!("{level},{quiet}")
+        }
+        Some(directives) => directives.to_owned(),
+    };
+    EnvFilter::try_new(directives).map_err(|error| {
+        let message = format!(
+            "the log level is not understood ({error})\n  \
+             write error, warn, info, debug or trace, or directives like info,qcc_core=debug"
+        );
+        Failure::new(Exit::Usage, message)
+    })
+}
+
+/// Logs one line for each finished request. The failures on the way are logged by the layers
+/// that met them, when they met them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RequestLog;
+
+impl RecordSink for RequestLog {
+    fn finished(&self, record: Arc<Record>) {
+        let line = RequestLine(&record);
+        let endpoint = record.endpoint();
+        let id = endpoint.map(|endpoint| tracing::field::display(endpoint.id()));
+        let url = endpoint.map(|endpoint| tracing::field::display(endpoint.base_url()));
+        tracing::info!(
+            target: "qcc::request",
+            request_id = %record.id,
+            cluster = record.cluster.as_deref(),
+            dialect = record.dialect.map(tracing::field::display),
+            model = record.model.as_deref(),
+            endpoint_id = id,
+            endpoint_url = url,
+            attempts = record.attempts(),
+            status = line.status(),
+            ms = %Millis(record.duration),
+            failures = line.failures().map(tracing::field::display),
+            "{}", line.outcome(),
+        );
+    }
+}
+
+/// What the line of a request says.
+struct RequestLine<'r>(&'r Record);
+
+impl RequestLine<'_> {
+    fn outcome(&self) -> &'static str {
+        match self.0.answer {
+            Answer::Relayed { .. } => "answered",
+            Answer::Interrupted { .. } => "interrupted",
+            Answer::Failed(_) => "failed",
+            Answer::Canceled => "canceled by the client",
+            _ => "ended",
+        }
+    }
+
+    fn status(&self) -> Option<u16> {
+        match self.0.answer {
+            Answer::Relayed { status } | Answer::Interrupted { status, .. } => {
+                Some(status.as_u16())
+            }
+            _ => None,
+        }
+    }
+
+    /// The sends that failed, if any.
+    fn failures(&self) -> Option<String> {
+        use fmt::Write as _;
+        let mut text = String::new();
+        for (endpoint, send) in self.0.sends() {
+            let kind = match send.result {
+                SendResult::Failed { verdict, .. } | SendResult::Broken(verdict) => verdict.kind,
+                _ => continue,
+            };
+            let separator = if text.is_empty() { "" } else { ", " };
+            let id = endpoint.map_or_else(|| "-".to_owned(), |endpoint| endpoint.id().to_string());
+            let _ = write!(text, "{separator}{id} {kind}");
+            if let Some(status) = send.status {
+                let _ = write!(text, " {}", status.as_u16());
+            }
+            let _ = write!(text, " {}ms", Millis(send.duration));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// A duration in milliseconds with 2 decimals.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2}", self.0.as_secs_f64() * 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // OPS-09
+    #[test]
+    fn milliseconds_have_two_decimals() {
+        assert_eq!(Millis(Duration::from_micros(12_345)).to_string(), "12.35");
+        assert_eq!(Millis(Duration::from_secs(2)).to_string(), "2000.00");
+    }
+
+    #[test]
+    fn a_bare_level_keeps_the_libraries_below_quiet() {
+        let text = filter(Some("debug")).unwrap().to_string();
+        assert!(
+            text.contains("debug") && text.contains("hyper=warn"),
+            "{text}"
+        );
+        let text = filter(Some("info,hyper=trace")).unwrap().to_string();
+        assert!(text.contains("hyper=trace"), "{text}");
+        assert_eq!(filter(Some("info,a=loud")).unwrap_err().exit, Exit::Usage);
+    }
+}
