@@ -1,29 +1,25 @@
 //! From the configuration of a cluster to the layers of the library: the only place of the
 //! binary that assembles them.
 
-mod stand_in;
-
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
-use http::request::Parts;
-use qcc_core::facts::{Dialect, ReadFacts as _};
+use qcc_core::failover::{Failover, Handle as CoreHandle};
+use qcc_core::inspect::InspectLayer;
+use qcc_core::llm::LlmFacts;
 use qcc_core::record::RecordSink;
-use qcc_core::time::Duration;
+use qcc_core::upstream::{Reqwest, Settings};
+use qcc_core::{affinity, balance, breaker, classify, retry};
 
-use crate::config;
-use crate::output::Failure;
+use crate::config::{self, LastResort, Policy};
+use crate::output::{Exit, Failure};
 use crate::running::Cluster;
 
-pub(crate) use stand_in::{Handle, Inspect, error_response, respond};
-
 /// The service behind each cluster.
-pub(crate) type Stack = stand_in::Failover<stand_in::Reqwest>;
+pub(crate) type Stack = Failover<Reqwest>;
 
-/// At most so many idle connections are kept for each host (UPS-02).
-pub(crate) const IDLE_PER_HOST: usize = 20;
-
-/// An idle connection is kept so long (UPS-03).
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Looks at the endpoints of a cluster and operates them.
+pub(crate) type Handle = CoreHandle;
 
 /// The cluster of `config`; the records of its requests go to `sink`.
 ///
@@ -32,12 +28,38 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// No client for its upstreams can be made.
 pub(crate) fn build(
     config: &Arc<config::Cluster>,
-    sink: impl RecordSink,
+    sink: Arc<dyn RecordSink>,
 ) -> Result<Cluster, Failure> {
-    let upstream = stand_in::Reqwest::new(config.timeouts.connect);
-    let failover = stand_in::Failover::builder(config.endpoints.clone())
-        .record_to(sink)
-        .build(|_endpoint| upstream.clone());
+    let upstream = Reqwest::with_settings(&connections(config)).map_err(|error| {
+        let message = format!("no HTTP client can be made for cluster {}: {error}", config.name);
+        Failure::new(Exit::Failure, message)
+    })?;
+    let invalid = |error: &dyn std::fmt::Display| {
+        let message = format!("cluster {}: {error}", config.name);
+        Failure::new(Exit::Config, message)
+    };
+    let builder = Failover::builder(config.endpoints.clone())
+        .llm()
+        .sessions(sessions(config))
+        .last_resort(match config.last_resort {
+            LastResort::Probe => balance::LastResort::Probe,
+            LastResort::Refuse => balance::LastResort::Refuse,
+        })
+        .breaker(breaker(config).map_err(|error| invalid(&error))?)
+        .timeouts(timeouts(config).map_err(|error| invalid(&error))?)
+        .retry(retry(config).map_err(|error| invalid(&error))?)
+        .retry_policy(retry::Standard::default().with_second_opinion(config.retry.second_opinion))
+        .budget(budget(config).map_err(|error| invalid(&error))?)
+        .record_to(sink);
+    let builder = match config.policy {
+        Policy::Priority => builder.policy(balance::Priority::default()),
+        Policy::Weighted => builder.policy(balance::Weighted::default()),
+        Policy::RoundRobin => builder.policy(balance::RoundRobin::default()),
+        Policy::Random => builder.policy(balance::Random::default()),
+        Policy::LeastLoaded => builder.policy(balance::LeastLoaded::default()),
+        Policy::P2c => builder.policy(balance::PowerOfTwo::default()),
+    };
+    let failover = builder.build(|_endpoint| upstream.clone());
     Ok(Cluster {
         name: config.name.clone(),
         config: config.clone(),
@@ -46,12 +68,53 @@ pub(crate) fn build(
     })
 }
 
-/// Reads the facts of each request before `inner` gets it.
-pub(crate) fn inspect<S>(inner: S) -> Inspect<S> {
-    Inspect::new(inner)
+/// Reads the facts of each request before it is routed. The clusters find them read.
+pub(crate) fn inspect() -> InspectLayer {
+    InspectLayer::new(LlmFacts::default())
 }
 
-/// The dialect of a request of which only the head is known.
-pub(crate) fn dialect(head: &Parts) -> Option<Dialect> {
-    stand_in::LlmFacts.facts(head, None).dialect
+/// How connections to the upstreams of a cluster are made and kept.
+pub(crate) fn connections(config: &config::Cluster) -> Settings {
+    Settings::default().with_connect_timeout(config.timeouts.connect)
+}
+
+fn sessions(config: &config::Cluster) -> affinity::Config {
+    let most = usize::try_from(config.affinity.max_bindings).unwrap_or(usize::MAX);
+    affinity::Config::default()
+        .with_ttl(config.affinity.ttl)
+        .with_patience(config.affinity.patience)
+        .with_capacity(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN))
+}
+
+fn breaker(config: &config::Cluster) -> Result<breaker::Config, breaker::InvalidConfig> {
+    let config = &config.breaker;
+    breaker::Config::default()
+        .with_max_failures(at_least_one(config.max_failures))
+        .with_probes(at_least_one(config.probes))
+        .with_open_times(config.open_for, config.max_open_for)
+}
+
+fn timeouts(config: &config::Cluster) -> Result<classify::Timeouts, classify::InvalidTimeout> {
+    let timeouts = classify::Timeouts::default().with_first_byte(config.timeouts.first_byte)?;
+    match config.timeouts.idle {
+        Some(idle) => timeouts.with_idle(idle),
+        None => Ok(timeouts),
+    }
+}
+
+fn retry(config: &config::Cluster) -> Result<retry::Config, retry::InvalidDeadline> {
+    retry::Config::default()
+        .with_attempts(at_least_one(config.retry.attempts))
+        .with_body_limit(usize::try_from(config.retry.max_body).unwrap_or(usize::MAX))
+        .with_deadline(config.timeouts.deadline)
+}
+
+/// The share of the configuration, with the library's floor below which nothing is refused.
+fn budget(config: &config::Cluster) -> Result<retry::Budget, retry::InvalidBudget> {
+    retry::Budget::new(config.retry.budget as f32, retry::Budget::DEFAULT_FLOOR)
+}
+
+/// The configuration refuses a zero where it makes no sense.
+fn at_least_one(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }

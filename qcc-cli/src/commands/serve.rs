@@ -47,7 +47,7 @@ async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
     let clusters = config
         .clusters
         .iter()
-        .map(|cluster| stack::build(cluster, RequestLog))
+        .map(|cluster| stack::build(cluster, Arc::new(RequestLog)))
         .collect::<Result<Vec<_>, _>>()?;
     let phases = shutdown::on_signals()?;
     let listener = server::bind(config.listen, "choose another one with --port N").await?;
@@ -88,11 +88,10 @@ async fn accept(listener: TcpListener, running: &Running, phases: shutdown::Phas
 /// Says what was started and how to use it.
 fn announce(running: &Running, output: Output) -> Result<(), Failure> {
     let config = &running.config;
-    tracing::info!(
-        "connection reuse enabled: up to {} idle connections for each host, kept for {}",
-        stack::IDLE_PER_HOST,
-        show_duration(stack::IDLE_TIMEOUT),
-    );
+    for cluster in &running.clusters {
+        let connections = stack::connections(&cluster.config);
+        tracing::info!(cluster = %cluster.name, "{connections}");
+    }
     for duplicate in config.duplicates() {
         tracing::warn!(
             endpoint_id = duplicate.id,

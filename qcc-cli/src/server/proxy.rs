@@ -16,10 +16,11 @@ use qcc_core::body::RequestBody;
 use qcc_core::endpoint::Endpoints;
 use qcc_core::error::{BoxError, Error};
 use qcc_core::exchange::{Exchange, RequestId};
-use qcc_core::facts::Dialect;
+use qcc_core::facts::{Dialect, ReadFacts as _};
+use qcc_core::llm::{LlmFacts, error_response, respond};
 use qcc_core::time;
 use tower::util::Oneshot;
-use tower::{Service, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _};
 
 use super::access;
 use super::route::{self, Candidate, Refusal};
@@ -127,7 +128,7 @@ impl<S> Proxy<S> {
                 head.extensions.insert(exchange.clone());
                 let router = Router { proxy: self, named };
                 let request = Request::from_parts(head, body);
-                match stack::inspect(router).oneshot(request).await {
+                match stack::inspect().layer(router).oneshot(request).await {
                     Ok(response) => response,
                     Err(error) => {
                         tracing::debug!(request_id = %exchange.id(), %error, "the body of the request could not be read");
@@ -135,7 +136,7 @@ impl<S> Proxy<S> {
                     }
                 }
             }
-            Err(refusal) => refuse(&refusal, stack::dialect(&head), exchange.id()),
+            Err(refusal) => refuse(&refusal, LlmFacts::default().facts(&head, None).dialect, exchange.id()),
         };
         sign(&mut response, &exchange);
         response
@@ -168,7 +169,7 @@ fn refuse<B>(
         code,
         message,
     } = refusal;
-    own(stack::error_response(dialect, *status, code, message, id))
+    own(error_response(dialect, *status, code, message, id))
 }
 
 fn own<B>(response: Response<Bytes>) -> Response<AnswerBody<B>> {
@@ -287,7 +288,7 @@ where
                 Ok(response) => response.map(Either::Right),
                 Err(error) => {
                     let dialect = exchange.facts().dialect;
-                    own(stack::respond(&error, dialect, time::now()))
+                    own(respond(&error, dialect, time::now()))
                 }
             },
             RoutedProj::Refused { refusal, exchange } => {

@@ -26,6 +26,9 @@ pub struct Budget(Option<Arc<TpsBudget>>);
 pub struct InvalidBudget(());
 
 impl Budget {
+    /// So many retries a second are always allowed, by default: 10, as in Finagle and tower.
+    pub const DEFAULT_FLOOR: u32 = 10;
+
     /// Retries for `share` of the requests (0.2 for 20 %), and at least `floor` a second.
     ///
     /// # Errors
@@ -60,7 +63,7 @@ impl Budget {
 impl Default for Budget {
     /// 20 % of the requests and at least 10 retries a second.
     fn default() -> Self {
-        Self(Some(Arc::new(TpsBudget::new(WINDOW, 10, 0.2))))
+        Self(Some(Arc::new(TpsBudget::new(WINDOW, Self::DEFAULT_FLOOR, 0.2))))
     }
 }
 
