@@ -257,7 +257,7 @@ fn endpoints(running: &Running) -> Table {
             let shown = if endpoint.enabled() {
                 Cell::from(endpoint.name())
             } else {
-                Cell::styled(BAD, format_args!("{} (disabled)", endpoint.name()))
+                Cell::styled(BAD, format_args!("{} (off)", endpoint.name()))
             };
             let key = endpoint.credential().map(|credential| credential.expose());
             table.row([

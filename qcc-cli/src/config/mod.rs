@@ -24,7 +24,7 @@ use qcc_core::time::Duration;
 
 pub(crate) use env::Environment;
 pub(crate) use load::load;
-pub(crate) use problem::{Position, Problem, Problems};
+pub(crate) use problem::{Problem, Problems};
 pub(crate) use reader::closest;
 pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;

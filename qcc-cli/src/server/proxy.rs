@@ -92,8 +92,10 @@ impl<S> Proxy<S> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the request, and with it what was sent upstream.
-    // `Send` is said and not left to be found out: the compiler cannot always find it out
-    // through the future of a listener that is generic over this one.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "`Send` has to be said: a listener that is generic over this future cannot find it out"
+    )]
     pub(crate) fn answer<I, B>(
         self: Arc<Self>,
         request: Request<I>,

@@ -35,10 +35,6 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the signature of the library"
-    )]
     pub(crate) fn record_to(self, _sink: impl RecordSink) -> Self {
         self
     }
@@ -82,13 +78,14 @@ impl<S, B> Service<Request<B>> for Failover<S> {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let absent = RequestId::random();
         let exchange = Exchange::get(request.extensions());
         let response = error_response(
             exchange.and_then(|exchange| exchange.facts().dialect),
             StatusCode::SERVICE_UNAVAILABLE,
             "no_available_account",
             "no endpoint may be used now",
-            exchange.map_or(&RequestId::random(), Exchange::id),
+            exchange.map_or_else(|| &absent, Exchange::id),
         );
         ready(Ok(response.map(Full::new)))
     }
