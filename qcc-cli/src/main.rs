@@ -15,15 +15,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::Cli;
-use crate::output::{Exit, Output};
+use crate::output::Output;
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
-    match commands::run(command, &global) {
+    match commands::run(&command, &global) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             Output::new(global.json).failure(&failure);
-            Exit::into(failure.exit)
+            failure.exit.into()
         }
     }
 }

@@ -31,7 +31,10 @@ pub(crate) fn build(
     sink: Arc<dyn RecordSink>,
 ) -> Result<Cluster, Failure> {
     let upstream = Reqwest::with_settings(&connections(config)).map_err(|error| {
-        let message = format!("no HTTP client can be made for cluster {}: {error}", config.name);
+        let message = format!(
+            "no HTTP client can be made for cluster {}: {error}",
+            config.name
+        );
         Failure::new(Exit::Failure, message)
     })?;
     let invalid = |error: &dyn std::fmt::Display| {
@@ -68,9 +71,12 @@ pub(crate) fn build(
     })
 }
 
-/// Reads the facts of each request before it is routed. The clusters find them read.
-pub(crate) fn inspect() -> InspectLayer {
-    InspectLayer::new(LlmFacts::default())
+/// Reads the facts of each request before it is routed, and its body up to the largest limit of
+/// a cluster. The clusters find them read.
+pub(crate) fn inspect<'c>(clusters: impl IntoIterator<Item = &'c config::Cluster>) -> InspectLayer {
+    let limits = clusters.into_iter().map(|cluster| cluster.retry.max_body);
+    let limit = limits.max().unwrap_or_default();
+    InspectLayer::new(LlmFacts::default()).with_limit(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// How connections to the upstreams of a cluster are made and kept.

@@ -108,7 +108,7 @@ impl Report {
             let name = if row.enabled {
                 Cell::from(&row.endpoint)
             } else {
-                Cell::styled(BAD, format_args!("{} (disabled)", row.endpoint))
+                Cell::styled(BAD, format_args!("{} (off)", row.endpoint))
             };
             table.row([
                 Cell::from(&row.cluster),

@@ -12,10 +12,10 @@ use crate::output::{Exit, Failure};
 /// # Errors
 ///
 /// It failed; the failure says why and what to do.
-pub(crate) fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
+pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     let environment = Environment::of_process();
     match command {
-        Command::Serve(options) => serve::run(options, global, &environment),
-        Command::Config(what) => config::run(what, global, &environment),
+        Command::Serve(options) => serve::run(*options, global, &environment),
+        Command::Config(what) => config::run(*what, global, &environment),
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::cli::{Global, Serve};
-use crate::config::{self, Config, Environment, masked, show_duration};
+use crate::config::{self, Config, Environment, masked};
 use crate::output::{
     Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
 };
@@ -80,7 +80,12 @@ async fn accept(listener: TcpListener, running: &Running, phases: shutdown::Phas
             service: cluster.failover.clone(),
         })
         .collect();
-    let proxy = Arc::new(Proxy::new(targets, running.config.client_keys.clone()));
+    let configs = running.clusters.iter().map(|cluster| &*cluster.config);
+    let proxy = Arc::new(Proxy::new(
+        targets,
+        running.config.client_keys.clone(),
+        stack::inspect(configs),
+    ));
     let service = service_fn(move |request| proxy.clone().answer(request));
     server::run(listener, service, phases, running.config.shutdown).await;
 }
@@ -256,7 +261,7 @@ fn endpoints(running: &Running) -> Table {
             let shown = if endpoint.enabled() {
                 Cell::from(endpoint.name())
             } else {
-                Cell::styled(BAD, format_args!("{} (disabled)", endpoint.name()))
+                Cell::styled(BAD, format_args!("{} (off)", endpoint.name()))
             };
             let key = endpoint.credential().map(|credential| credential.expose());
             table.row([

@@ -24,11 +24,10 @@ use qcc_core::time::Duration;
 
 pub(crate) use env::Environment;
 pub(crate) use load::load;
-pub(crate) use problem::{Position, Problem, Problems};
+pub(crate) use problem::{Problem, Problems};
 pub(crate) use reader::closest;
 pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;
-pub(crate) use value::show_duration;
 
 /// Where the proxy listens unless told otherwise. Loopback: see SEC-05.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7860);

@@ -4,9 +4,7 @@
 //! default and finds the next problem, too. Whoever asked decides at the end: a configuration
 //! with one problem is not used.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
 use qcc_core::time::Duration;
 
@@ -238,22 +236,6 @@ impl<'n> Field<'n> {
             self.problem(reader, format!("must be {expected}"), remedy);
         }
         value
-    }
-
-    /// The value by its `FromStr`, whose error says what is wrong and what to do.
-    pub(super) fn parse<T: FromStr<Err: Display>>(
-        &self,
-        reader: &mut Reader<'_>,
-        remedy: &str,
-    ) -> Option<T> {
-        let text = self.text(reader, remedy)?;
-        match text.trim().parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.problem(reader, error.to_string(), remedy);
-                None
-            }
-        }
     }
 
     /// A whole number in `range`.

@@ -49,6 +49,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
 
 fn syntax_problem(text: &str, error: &serde_saphyr::Error) -> Problem {
     let at = error.location().map(position);
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error.without_snippet() {
+        let key = key.as_deref().unwrap_or_default();
+        return Problem::new(at, key, "stands here twice", "remove one of the two");
+    }
     let line = at
         .and_then(|at| {
             text.lines()
@@ -244,6 +248,17 @@ mod tests {
         assert!(problem.at.unwrap().line >= 2, "{problem:?}");
         assert!(!format!("{problem:?}").contains("sk-test"), "{problem:?}");
         assert!(!problem.reason.contains(" line "), "{problem:?}");
+    }
+
+    // CFG-01
+    #[test]
+    fn a_key_that_stands_twice_is_named() {
+        let problem = parse("a: 1\nb:\n  c: 1\n  c: 2\n").unwrap_err();
+        assert_eq!(problem.at.unwrap().line, 4);
+        assert_eq!(
+            (problem.key.as_str(), problem.reason.as_str()),
+            ("c", "stands here twice")
+        );
     }
 
     #[test]

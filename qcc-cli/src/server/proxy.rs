@@ -17,6 +17,7 @@ use qcc_core::endpoint::Endpoints;
 use qcc_core::error::{BoxError, Error};
 use qcc_core::exchange::{Exchange, RequestId};
 use qcc_core::facts::{Dialect, ReadFacts as _};
+use qcc_core::inspect::InspectLayer;
 use qcc_core::llm::{LlmFacts, error_response, respond};
 use qcc_core::time;
 use tower::util::Oneshot;
@@ -25,7 +26,6 @@ use tower::{Layer as _, Service, ServiceExt as _};
 use super::access;
 use super::route::{self, Candidate, Refusal};
 use crate::config::ClientKey;
-use crate::stack;
 
 /// The id that the client gave the request.
 const GIVEN_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,16 +65,22 @@ impl<S> Candidate for Target<S> {
 pub(crate) struct Proxy<S> {
     targets: Box<[Target<S>]>,
     client_keys: Box<[ClientKey]>,
+    inspect: InspectLayer,
 }
 
 impl<S> Proxy<S> {
     /// A proxy for these clusters, of which there is at least one, open to clients with one of
     /// these keys; without keys, to everybody.
-    pub(crate) fn new(targets: Vec<Target<S>>, client_keys: Vec<ClientKey>) -> Self {
+    pub(crate) fn new(
+        targets: Vec<Target<S>>,
+        client_keys: Vec<ClientKey>,
+        inspect: InspectLayer,
+    ) -> Self {
         debug_assert!(!targets.is_empty());
         Self {
             targets: targets.into(),
             client_keys: client_keys.into(),
+            inspect,
         }
     }
 
@@ -93,8 +99,10 @@ impl<S> Proxy<S> {
     /// # Cancel safety
     ///
     /// Dropping the future drops the request, and with it what was sent upstream.
-    // `Send` is said and not left to be found out: the compiler cannot always find it out
-    // through the future of a listener that is generic over this one.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "`Send` has to be said: a listener that is generic over this future cannot find it out"
+    )]
     pub(crate) fn answer<I, B>(
         self: Arc<Self>,
         request: Request<I>,
@@ -126,9 +134,10 @@ impl<S> Proxy<S> {
         let mut response = match self.admit(&mut head) {
             Ok(named) => {
                 head.extensions.insert(exchange.clone());
+                let inspect = self.inspect.clone();
                 let router = Router { proxy: self, named };
                 let request = Request::from_parts(head, body);
-                match stack::inspect().layer(router).oneshot(request).await {
+                match inspect.layer(router).oneshot(request).await {
                     Ok(response) => response,
                     Err(error) => {
                         tracing::debug!(request_id = %exchange.id(), %error, "the body of the request could not be read");
@@ -136,7 +145,11 @@ impl<S> Proxy<S> {
                     }
                 }
             }
-            Err(refusal) => refuse(&refusal, LlmFacts::default().facts(&head, None).dialect, exchange.id()),
+            Err(refusal) => refuse(
+                &refusal,
+                LlmFacts::default().facts(&head, None).dialect,
+                exchange.id(),
+            ),
         };
         sign(&mut response, &exchange);
         response

@@ -149,12 +149,15 @@ pub(super) fn check<C: Candidate>(
 ) -> Result<(), Refusal> {
     let path = head.uri.path();
     let (first, rest) = split(path);
-    if dialect.is_some() || API_SEGMENTS.contains(&first) {
+    if API_SEGMENTS.contains(&first) {
         return Ok(());
     }
     // `/claud/v1/messages` is a slip in the name of the cluster, not in the route.
     if API_SEGMENTS.contains(&split(rest).0) {
         return Err(unknown_cluster(first, clusters));
+    }
+    if dialect.is_some() {
+        return Ok(());
     }
     let (method, path) = (&head.method, clip(path));
     let cluster = clusters.first().map_or("NAME", |cluster| cluster.name());
@@ -382,7 +385,8 @@ mod tests {
             "{refusal:?}"
         );
 
-        let refusal = check(&head("/claud/v1/messages", &[]), None, &clusters).unwrap_err();
+        let dialect = Some(Dialect::Anthropic);
+        let refusal = check(&head("/claud/v1/messages", &[]), dialect, &clusters).unwrap_err();
         assert_eq!(refusal.code, "unknown_cluster");
         assert!(
             refusal.message.contains("did you mean claude?"),

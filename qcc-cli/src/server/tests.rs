@@ -48,7 +48,11 @@ const GRACE: Duration = Duration::from_secs(30);
 
 impl Server {
     fn start(targets: Vec<Target<Upstream>>, keys: Vec<ClientKey>) -> Self {
-        let proxy = Arc::new(Proxy::new(targets, keys));
+        let proxy = Arc::new(Proxy::new(
+            targets,
+            keys,
+            crate::stack::inspect([]).with_limit(1 << 20),
+        ));
         let service = service_fn(move |request: Request<Incoming>| proxy.clone().answer(request));
         let (connect, connections) = mpsc::channel(8);
         let (phase, phases) = Phases::new();

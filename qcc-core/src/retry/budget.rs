@@ -63,7 +63,11 @@ impl Budget {
 impl Default for Budget {
     /// 20 % of the requests and at least 10 retries a second.
     fn default() -> Self {
-        Self(Some(Arc::new(TpsBudget::new(WINDOW, Self::DEFAULT_FLOOR, 0.2))))
+        Self(Some(Arc::new(TpsBudget::new(
+            WINDOW,
+            Self::DEFAULT_FLOOR,
+            0.2,
+        ))))
     }
 }
 

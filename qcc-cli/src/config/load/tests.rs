@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{Position, Shown};
+use crate::config::Shown;
+use crate::config::problem::Position;
 
 /// Loads `text` as the file `/etc/qcc.yaml`.
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, Problems> {

@@ -1,0 +1,327 @@
+//! The binary as people run it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+
+/// A file of its own for the test `name`.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.yaml"));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// The binary, with nothing of the environment of this test.
+fn qcc(args: &[&str]) -> Command {
+    let mut command = Command::new(cargo_bin("qcc"));
+    command.env_clear().args(args);
+    command
+}
+
+fn run(args: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = qcc(args).envs(variables.iter().copied()).output().unwrap();
+    let stdout = String::from_utf8(stdout).unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (status.code().unwrap(), stdout, stderr)
+}
+
+const KEY: (&str, &str) = ("ANTHROPIC_API_KEY", "sk-test-0001-abcd");
+
+const GOOD: &str = "\
+clusters:
+  claude:
+    kind: anthropic
+    endpoints:
+      - { name: official, base_url: https://api.anthropic.com, api_key: \"${ANTHROPIC_API_KEY}\" }
+      - { name: again, base_url: https://api.anthropic.com, api_key: \"${ANTHROPIC_API_KEY}\" }
+      - { name: relay, base_url: https://relay.example/api, api_key: sk-test-0002-efgh }
+";
+
+// CFG-01, CLI-06
+#[test]
+fn a_wrong_file_is_reported_with_its_lines_and_exit_code_3() {
+    let path = file("wrong", "listen: here\nclustrs: {}\n");
+    let path = path.to_str().unwrap();
+    for command in [&["config", "check"][..], &["config", "show"], &["serve"]] {
+        let mut args = command.to_vec();
+        args.extend(["--config", path]);
+        let (code, stdout, stderr) = run(&args, &[]);
+        assert_eq!(code, 3, "{stderr}");
+        assert_eq!(stdout, "");
+        assert!(
+            stderr.contains(&format!("{path}:1:9: listen: ")),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains(&format!("{path}:2:1: clustrs: ")),
+            "{stderr}"
+        );
+        assert!(stderr.contains("did you mean `clusters`?"), "{stderr}");
+        assert!(
+            !stderr.contains('\u{1b}'),
+            "colour without a terminal: {stderr}"
+        );
+    }
+    let (code, stdout, _) = run(&["config", "check", "--json", "--config", path], &[]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &report["valid"]), (3, &false.into()));
+    assert_eq!(report["problems"][0]["line"], 1);
+}
+
+// CFG-01
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let (code, _, stderr) = run(
+        &["config", "show"],
+        &[("QCC_CONFIG", "/nope/qcc.yaml"), KEY],
+    );
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("/nope/qcc.yaml: there is no such file"),
+        "{stderr}"
+    );
+}
+
+// CFG-02
+#[test]
+fn an_undefined_variable_is_named() {
+    let path = file("undefined", GOOD);
+    let (code, _, stderr) = run(
+        &["config", "check", "--config", path.to_str().unwrap()],
+        &[],
+    );
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("clusters.claude.endpoints[0].api_key"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("ANTHROPIC_API_KEY is not set"), "{stderr}");
+    assert!(!stderr.contains("sk-test"), "{stderr}");
+}
+
+// CLI-06, SEL-02, SEC-01
+#[test]
+fn check_lists_endpoints_and_duplicates_and_shows_no_key() {
+    let path = file("duplicates", GOOD);
+    let args = ["config", "check", "--config", path.to_str().unwrap()];
+    let (code, stdout, stderr) = run(&args, &[KEY]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("claude/again is the same endpoint as claude/official"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("****efgh") && !stdout.contains("sk-test"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.lines().all(|line| line.chars().count() <= 100),
+        "{stdout}"
+    );
+
+    let (code, stdout, _) = run(&[&args[..], &["--json"]].concat(), &[KEY]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(code, 0);
+    assert_eq!(report["duplicates"][0]["again"], "claude/again");
+    assert_eq!(report["endpoints"].as_array().unwrap().len(), 2);
+}
+
+// CLI-06, SEC-01
+#[test]
+fn show_prints_the_effective_configuration_with_masked_keys() {
+    let path = file("show", GOOD);
+    let args = ["config", "show", "--config", path.to_str().unwrap()];
+    let (code, stdout, stderr) = run(&args, &[KEY]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("listen: 127.0.0.1:7860"), "{stdout}");
+    assert!(
+        stdout.contains("****abcd") && !stdout.contains("sk-test"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = run(&[&args[..], &["--json"]].concat(), &[KEY]);
+    let shown: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        shown["clusters"]["claude"]["endpoints"][1]["api_key"],
+        "****efgh"
+    );
+}
+
+#[test]
+fn without_a_file_the_environment_is_used_and_it_says_so() {
+    let (code, stdout, _) = run(&["config", "check"], &[("HOME", "/nope"), KEY]);
+    assert_eq!(code, 0);
+    assert!(
+        stdout.contains("no file; made from ANTHROPIC_API_KEY"),
+        "{stdout}"
+    );
+    let (code, _, stderr) = run(&["serve"], &[("HOME", "/nope")]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("set ANTHROPIC_API_KEY"), "{stderr}");
+}
+
+// SEC-05
+#[test]
+fn serving_other_machines_without_client_keys_is_refused() {
+    let path = file("open", &format!("listen: 0.0.0.0:0\n{GOOD}"));
+    let (code, _, stderr) = run(&["serve", "--config", path.to_str().unwrap()], &[KEY]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("client_keys"), "{stderr}");
+}
+
+// OPS-01
+#[test]
+fn a_port_in_use_is_named_with_a_hint_and_exit_code_4() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, _, stderr) = run(&["serve", "--port", &port], &[("HOME", "/nope"), KEY]);
+    assert_eq!(code, 4, "{stderr}");
+    for expected in [
+        &format!("127.0.0.1:{port}"),
+        &format!("lsof -i:{port}"),
+        "--port",
+    ] {
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+// OPS-02
+#[test]
+fn what_starts_first_fails_first_and_nothing_after_it_begins() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let wrong = file("order", "listen: here\n");
+    // Everything is wrong: the configuration is told.
+    let args = ["serve", "--port", &port, "--log", "a=loud"];
+    let (code, _, stderr) = run(
+        &[&args[..], &["--config", wrong.to_str().unwrap()]].concat(),
+        &[],
+    );
+    assert_eq!(code, 3, "{stderr}");
+    // Logs and port are wrong: the logs are told.
+    let (code, _, stderr) = run(&args, &[("HOME", "/nope"), KEY]);
+    assert_eq!(code, 2, "{stderr}");
+    // Only the port is wrong: logs run, nothing was announced.
+    let (code, stdout, stderr) = run(&args[..3], &[("HOME", "/nope"), KEY]);
+    assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
+}
+
+#[test]
+fn a_wrong_command_line_has_exit_code_2() {
+    assert_eq!(run(&["serve", "--port", "x"], &[]).0, 2);
+    let (code, _, stderr) = run(&["serve", "--log", "a=loud"], &[("HOME", "/nope"), KEY]);
+    assert_eq!(code, 2, "{stderr}");
+    let (code, stdout, _) = run(&["--help"], &[]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("Exit codes:"), "{stdout}");
+}
+
+/// A proxy that runs.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    started: serde_json::Value,
+}
+
+impl Proxy {
+    fn start(port: &str) -> Self {
+        let mut child = qcc(&["serve", "--json", "--port", port])
+            .envs([("HOME", "/nope"), KEY])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        for line in stdout.lines() {
+            let line = line.unwrap();
+            text.push_str(&line);
+            if line == "}" {
+                break;
+            }
+        }
+        let started: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let address = started["listen"].as_str().unwrap().parse().unwrap();
+        Self {
+            child,
+            address,
+            started,
+        }
+    }
+
+    fn send(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Asks it to stop, and waits.
+    fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(status.success());
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+// CLI-01, OPS-06, UPS-05
+#[test]
+fn it_serves_until_it_is_asked_to_stop() {
+    let proxy = Proxy::start("0");
+    assert_ne!(proxy.address.port(), 0);
+    let value = format!("http://{}", proxy.address);
+    assert_eq!(
+        proxy.started["environment"][0]["name"],
+        "ANTHROPIC_BASE_URL"
+    );
+    assert_eq!(proxy.started["environment"][0]["value"], value.as_str());
+
+    let answer = proxy.send("GET /nope HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("unknown_route"), "{answer}");
+
+    // A connection that idles does not keep it from stopping.
+    let _idle = TcpStream::connect(proxy.address).unwrap();
+    let (code, log) = proxy.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        log.contains("connection reuse enabled: up to 20 idle connections"),
+        "{log}"
+    );
+    assert!(log.contains("stopped"), "{log}");
+    assert!(
+        !log.contains("sk-test") && !log.contains("panicked"),
+        "{log}"
+    );
+}
+
+// OPS-06
+#[test]
+fn after_a_kill_it_starts_again_on_the_same_port() {
+    let mut first = Proxy::start("0");
+    let port = first.address.port().to_string();
+    // An open connection leaves the port in a state in which it must be taken all the same.
+    let _open = TcpStream::connect(first.address).unwrap();
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let second = Proxy::start(&port);
+    assert_eq!(second.address.port().to_string(), port);
+    assert_eq!(second.terminate().0, Some(0));
+}
