@@ -96,6 +96,7 @@ const EMPTY_NAMES: [&str; 9] = [
 /// Lines of code without tests, comments and blank lines.
 const LONGEST: usize = 450;
 
+// EMB-04
 #[test]
 fn the_library_keeps_its_shape() {
     let tree: Vec<_> = files("qcc-core/src", &["rs"])
