@@ -98,15 +98,22 @@ fn is_char(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// Blanks every item under `#[cfg(test)]` and returns the names of the modules among them that
-/// have a file of their own.
-pub(super) fn cut_tests(code: &mut [u8]) -> Vec<String> {
-    let mut modules = Vec::new();
+/// What [`cut_tests`] took away.
+#[derive(Default)]
+pub(super) struct Cut {
+    pub(super) lines: usize,
+    /// The modules that have a file of their own.
+    pub(super) modules: Vec<String>,
+}
+
+/// Blanks every item under `#[cfg(test)]`.
+pub(super) fn cut_tests(code: &mut [u8]) -> Cut {
+    let mut taken = Cut::default();
     let mut from = 0;
     loop {
         let start = find(code, from, b"#[");
         if start >= code.len() {
-            return modules;
+            return taken;
         }
         let attribute_end = balanced_end(code, start + 1);
         from = attribute_end;
@@ -121,9 +128,10 @@ pub(super) fn cut_tests(code: &mut [u8]) -> Vec<String> {
         if let Some(at) = words.iter().position(|token| token.text == "mod")
             && words.get(at + 2).is_some_and(|token| token.text == ";")
         {
-            modules.push(words[at + 1].text.to_owned());
+            taken.modules.push(words[at + 1].text.to_owned());
         }
         let cut = &mut code[start..end];
+        taken.lines += 1 + cut.iter().filter(|byte| **byte == b'\n').count();
         cut.iter_mut()
             .filter(|byte| **byte != b'\n')
             .for_each(|byte| *byte = b' ');

@@ -60,6 +60,7 @@ pub fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
 pub struct Source {
     module: Vec<String>,
     code: String,
+    lines: usize,
     test_modules: Vec<String>,
 }
 
@@ -86,11 +87,12 @@ impl Source {
             module.pop();
         }
         let mut code = blank(text).into_bytes();
-        let test_modules = cut_tests(&mut code);
+        let cut = cut_tests(&mut code);
         Self {
             module,
             code: String::from_utf8_lossy(&code).into_owned(),
-            test_modules,
+            lines: text.lines().count() - cut.lines,
+            test_modules: cut.modules,
         }
     }
 
@@ -101,13 +103,10 @@ impl Source {
         &self.code
     }
 
-    /// How many lines hold code.
+    /// How many lines it has, those of tests left out.
     #[must_use]
-    pub fn lines_of_code(&self) -> usize {
-        self.code
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count()
+    pub fn lines(&self) -> usize {
+        self.lines
     }
 
     /// The modules that exist only in tests and have a file of their own: `crate::balance::tests`.
@@ -217,6 +216,7 @@ mod tests {
         let source = Source::new("layer/mod.rs", text);
         let found: Vec<_> = source.paths().into_iter().map(|named| named.path).collect();
         assert_eq!(found, ["a::b", "e::f"]);
+        assert_eq!(source.lines(), 3);
         let modules: Vec<_> = source.test_modules().collect();
         assert_eq!(modules, ["crate::layer::support", "crate::layer::more"]);
     }
@@ -234,6 +234,6 @@ mod tests {
                 path: "println".into()
             }]
         );
-        assert_eq!(source.lines_of_code(), 2);
+        assert_eq!(source.lines(), 3);
     }
 }
