@@ -35,6 +35,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-qcc-request-id");
 const ENDPOINT: HeaderName = HeaderName::from_static("x-qcc-endpoint");
 /// How many attempts were made.
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-qcc-attempts");
+/// Whether the SDKs of Anthropic and OpenAI repeat a failed request.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Tells reverse proxies in between to pass events on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -189,6 +191,17 @@ fn own<B>(response: Response<Bytes>) -> Response<AnswerBody<B>> {
     response.map(|body| Either::Left(Full::new(body)))
 }
 
+/// Passes on an upstream's answer. One that clients would repeat was repeated here, as often as
+/// it makes sense: they are told not to, or their retries would multiply ours.
+fn relay<B>(mut response: Response<B>) -> Response<AnswerBody<B>> {
+    let status = response.status();
+    if status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 429) {
+        let no = HeaderValue::from_static("false");
+        response.headers_mut().insert(SHOULD_RETRY, no);
+    }
+    response.map(Either::Right)
+}
+
 /// Adds what says where an answer comes from, and what keeps a stream from being held up on its
 /// way.
 fn sign<B>(response: &mut Response<B>, exchange: &Exchange) {
@@ -298,7 +311,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project() {
             RoutedProj::Sent { sent, exchange } => match std::task::ready!(sent.poll(cx)) {
-                Ok(response) => response.map(Either::Right),
+                Ok(response) => relay(response),
                 Err(error) => {
                     let dialect = exchange.facts().dialect;
                     own(respond(&error, dialect, time::now()))

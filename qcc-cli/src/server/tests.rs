@@ -487,3 +487,18 @@ async fn a_port_in_use_is_named_with_a_hint() {
         assert!(failure.message.contains(&expected), "{failure}");
     }
 }
+
+// RTY-13
+#[tokio::test(start_paused = true)]
+async fn clients_are_told_not_to_repeat_what_was_repeated_here() {
+    for (status, told) in [(200, false), (400, false), (408, true), (503, true)] {
+        let server = Server::answering(move || {
+            let mut response = text();
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            response
+        });
+        let answer = server.send(&request("")).await;
+        let line = "x-should-retry: false\r\n";
+        assert_eq!(answer.contains(line), told, "{answer}");
+    }
+}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::state::Seat;
+use super::ledger::Seat;
 use crate::body::Guarded;
 use crate::error::BoxError;
 use crate::failure::find;

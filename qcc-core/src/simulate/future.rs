@@ -13,8 +13,8 @@ use tokio::time::Sleep;
 
 use super::asked::Asked;
 use super::body::{ConnectionFault, Pieces, SimulatedBody, SocketFault};
+use super::ledger::Seat;
 use super::plan::Plan;
-use super::state::Seat;
 use crate::body::{Collect, Guard as _, RequestBody, Settled};
 use crate::error::BoxError;
 use crate::failure::Kind;

@@ -37,9 +37,9 @@ mod behaviour;
 mod body;
 mod fault;
 mod future;
+mod ledger;
 mod plan;
 mod script;
-mod state;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -57,10 +57,10 @@ use crate::time;
 pub use behaviour::{Behaviour, ErrorAnswer, InvalidBehaviour, Shape};
 pub use body::{CloseIdle, ConnectionFault, SimulatedBody, SocketFault};
 pub use future::SimulatorFuture;
+pub use ledger::Counts;
 pub use script::Script;
-pub use state::Counts;
 
-use state::{Member, Seat};
+use ledger::{Member, Seat};
 
 /// Simulated endpoints, as one service. Clones share them.
 ///

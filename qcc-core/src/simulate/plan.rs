@@ -13,7 +13,7 @@ use super::asked::{Asked, Form, Operation};
 use super::behaviour::{Behaviour, ErrorAnswer};
 use super::body::{CloseIdle, Piece, Pieces, SocketFault};
 use super::fault;
-use super::state::Admitted;
+use super::ledger::Admitted;
 use crate::facts::Dialect;
 use crate::time::Duration;
 
