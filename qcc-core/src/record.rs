@@ -57,7 +57,10 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(id: RequestId, started_at: SystemTime) -> Self {
+    /// An empty record of a request that came in on this date. Layers make their own; whoever
+    /// tests a [`RecordSink`] makes one here and sets its fields.
+    #[must_use]
+    pub fn new(id: RequestId, started_at: SystemTime) -> Self {
         Self {
             id,
             started_at,
@@ -223,7 +226,9 @@ pub struct VisitRecord {
 }
 
 impl VisitRecord {
-    fn new(started: Duration) -> Self {
+    /// A visit that began so long after the request and did nothing yet.
+    #[must_use]
+    pub fn new(started: Duration) -> Self {
         Self {
             started,
             left_out: SmallVec::new(),
@@ -246,6 +251,18 @@ pub struct LeftOut {
     pub reason: Reason,
     /// Until when, on the monotonic clock.
     pub until: Option<Instant>,
+}
+
+impl LeftOut {
+    /// `endpoint`, left out for `reason` until `until`.
+    #[must_use]
+    pub const fn new(endpoint: Arc<Endpoint>, reason: Reason, until: Option<Instant>) -> Self {
+        Self {
+            endpoint,
+            reason,
+            until,
+        }
+    }
 }
 
 /// The endpoints that a choice left out.
@@ -272,11 +289,8 @@ impl LeftOuts {
             return;
         }
         if self.named.len() < NAMED_LEFT_OUT {
-            self.named.push(LeftOut {
-                endpoint: endpoint.clone(),
-                reason,
-                until,
-            });
+            self.named
+                .push(LeftOut::new(endpoint.clone(), reason, until));
         } else {
             self.others.add(reason);
         }
@@ -306,7 +320,9 @@ pub struct SendRecord {
 }
 
 impl SendRecord {
-    fn new(kind: SendKind, started: Duration) -> Self {
+    /// A send that began so long after the request and has no answer yet.
+    #[must_use]
+    pub fn new(kind: SendKind, started: Duration) -> Self {
         Self {
             kind,
             credential: None,
