@@ -1,2 +1,6 @@
 //! The qcc command.
+mod explain;
+mod moment;
+mod records;
+
 fn main() {}
