@@ -1,5 +1,7 @@
 //! The qcc command.
+mod admin;
 mod explain;
+mod metrics;
 mod moment;
 mod records;
 

@@ -55,6 +55,8 @@ pub(crate) struct Explanation {
     pub(crate) binding: Option<String>,
     /// What the client got.
     pub(crate) answer: Outcome,
+    /// The endpoint whose answer that was, where the record tells without doubt.
+    pub(crate) answered_by: Option<Named>,
     /// How long everything took, the body included.
     pub(crate) duration_ms: f64,
 }
@@ -201,31 +203,29 @@ impl Explanation {
             usage: record.usage.map(Tokens::from),
             binding: record.binding.map(|binding| binding.to_string()),
             answer: Outcome::from(record.answer),
+            answered_by: answered_by(record).map(Named::from),
             duration_ms: millis(record.duration),
         }
     }
+}
 
-    /// The endpoint that answered, where the record tells without doubt.
-    pub(crate) fn answered_by(&self) -> Option<&Named> {
-        let committed = ["clean", "broken", "canceled", "committed"];
-        let mut sends = self
-            .sends()
-            .filter(|(_, send)| self.answer.status.is_some() && send.status == self.answer.status);
-        // A failed answer that is relayed may be that of any visit with its status.
-        let (named, send) = sends.next_back()?;
-        (committed.contains(&&*send.result) || sends.next().is_none())
-            .then_some(named)
-            .flatten()
+/// The endpoint whose answer the client got, where the record tells without doubt.
+pub(crate) fn answered_by(record: &Record) -> Option<&Arc<Endpoint>> {
+    let (Answer::Relayed { status } | Answer::Interrupted { status, .. }) = record.answer else {
+        return None;
+    };
+    let mut last = None;
+    let mut count = 0;
+    for (endpoint, send) in record.sends() {
+        if send.status == Some(status) {
+            count += 1;
+            last = endpoint.map(|endpoint| (endpoint, send));
+        }
     }
-
-    fn sends(&self) -> impl DoubleEndedIterator<Item = (Option<&Named>, &SendStory)> {
-        self.visits.iter().flat_map(|visit| {
-            visit
-                .sends
-                .iter()
-                .map(|send| (visit.endpoint.as_ref(), send))
-        })
-    }
+    let (endpoint, send) = last?;
+    // A failed answer that is relayed may be that of any visit with its status.
+    let failed = matches!(send.result, SendResult::Failed { .. });
+    (count == 1 || !failed).then_some(endpoint)
 }
 
 impl VisitStory {
@@ -409,6 +409,7 @@ pub(crate) fn because(reason: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use serde_json::json;
 
     use super::*;
@@ -498,9 +499,18 @@ mod tests {
     #[test]
     fn who_answered_is_told_only_without_doubt() {
         let relayed = Explanation::of(&samples::failed_over(), &samples::now());
-        assert_eq!(relayed.answered_by().unwrap().name, "relay");
+        assert_eq!(relayed.answered_by.unwrap().name, "relay");
         let refused = Explanation::of(&samples::nobody(), &samples::now());
-        assert_eq!(refused.answered_by(), None);
+        assert_eq!(refused.answered_by, None);
+        let mut twice = samples::failed_over();
+        for visit in &mut twice.visits {
+            visit.sends.truncate(1);
+            visit.sends[0].status = Some(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        twice.answer = Answer::Relayed {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        };
+        assert!(answered_by(&twice).is_none());
     }
 
     // RTY-14

@@ -113,7 +113,11 @@ impl Story {
                 width += 1;
                 self.0.push(' ');
             }
-            self.0.push_str(word);
+            // A control character would move the cursor, and some texts are a client's.
+            self.0.extend(
+                word.chars()
+                    .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+            );
             width += length;
         }
         let _ = writeln!(self.0, "{style:#}");
@@ -158,7 +162,8 @@ fn answer(request: &Explanation) -> (Style, String) {
         .status
         .map_or_else(|| "an answer".to_owned(), |status| status.to_string());
     let by = request
-        .answered_by()
+        .answered_by
+        .as_ref()
         .map_or_else(|| "an upstream".to_owned(), |named| named.name.clone());
     let error = request.answer.error.as_deref().unwrap_or("unknown");
     match &*request.answer.outcome {
@@ -503,6 +508,15 @@ Visit 2, at +1 ms
   Send 2 at +1 ms, credential main: no status, given up after 1.20 s.
 "
         );
+    }
+
+    #[test]
+    fn a_model_name_cannot_move_the_cursor() {
+        let mut record = samples::nobody();
+        record.model = Some("x\u{1b}[2J\r".into());
+        let now = samples::now();
+        let story = tell(&Explanation::of(&record, &now), now.date);
+        assert!(story.contains("x\u{fffd}[2J\u{fffd}"), "{story}");
     }
 
     // XPL-02
