@@ -39,9 +39,7 @@ impl Date {
 
     /// `23:59:59 UTC` if it lies on the same day as `other`, with the day in front if not.
     pub(crate) fn beside(self, other: Self) -> String {
-        let clock = self.clock();
-        // The milliseconds of an end that lies minutes ahead say nothing.
-        let clock = clock.split('.').next().unwrap_or_default();
+        let clock = self.second();
         if self.0.div_euclid(DAY) == other.0.div_euclid(DAY) {
             format!("{clock} UTC")
         } else {
@@ -49,7 +47,8 @@ impl Date {
         }
     }
 
-    fn day(self) -> String {
+    /// `2026-01-31`.
+    pub(crate) fn day(self) -> String {
         // Days since 1 March of the year 0, in eras of 400 years (Howard Hinnant,
         // "chrono-Compatible Low-Level Date Algorithms").
         let days = self.0.div_euclid(DAY) + 719_468;
@@ -62,6 +61,13 @@ impl Date {
         let month = if month < 10 { month + 3 } else { month - 9 };
         let year = year + era * 400 + i64::from(month <= 2);
         format!("{year:04}-{month:02}-{day:02}")
+    }
+
+    /// `23:59:59`. The milliseconds of an end that lies minutes ahead say nothing.
+    pub(crate) fn second(self) -> String {
+        let mut clock = self.clock();
+        clock.truncate("23:59:59".len());
+        clock
     }
 
     fn clock(self) -> String {
@@ -191,7 +197,11 @@ pub(crate) fn brief(millis: f64) -> String {
         return format!("{:.2} s", millis / 1_000.0);
     }
     if whole < 59_950 {
-        return format!("{:.1} s", millis / 1_000.0);
+        let tenths = (whole + 50) / 100;
+        return match tenths % 10 {
+            0 => format!("{} s", tenths / 10),
+            tenth => format!("{}.{tenth} s", tenths / 10),
+        };
     }
     let seconds = (whole + 500) / 1_000;
     let two = |high: u64, low: u64, units: [&str; 2]| match low {
@@ -305,6 +315,7 @@ mod tests {
             (842.0, "842 ms"),
             (4_310.0, "4.31 s"),
             (33_940.0, "33.9 s"),
+            (34_000.0, "34 s"),
             (59_990.0, "1 min"),
             (60_000.0, "1 min"),
             (200_000.0, "3 min 20 s"),

@@ -83,6 +83,25 @@ impl fmt::Debug for Records {
     }
 }
 
+/// Hands each record to several sinks, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct FanOut(Arc<[Arc<dyn RecordSink>]>);
+
+impl FanOut {
+    /// A sink that hands on to `sinks`.
+    pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<dyn RecordSink>>) -> Self {
+        Self(sinks.into_iter().collect())
+    }
+}
+
+impl RecordSink for FanOut {
+    fn finished(&self, record: Arc<Record>) {
+        for sink in &*self.0 {
+            sink.finished(record.clone());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use qcc_core::time::SystemTime;
@@ -110,6 +129,18 @@ mod tests {
         assert_eq!(ids(&records.newest(0, 10)), ["r9", "r8", "r7"]);
         assert!(records.find("r6").is_none());
         assert_eq!(Records::default().capacity, 10_000);
+    }
+
+    // XPL-03
+    #[test]
+    fn every_sink_gets_the_same_record() {
+        let sinks = [Arc::new(Records::default()), Arc::new(Records::default())];
+        let all = FanOut::new(sinks.clone().map(|sink| sink as Arc<dyn RecordSink>));
+        let record = record("one");
+        all.finished(record.clone());
+        for sink in sinks {
+            assert!(Arc::ptr_eq(&sink.find("one").unwrap(), &record));
+        }
     }
 
     // CLI-22, CLI-24

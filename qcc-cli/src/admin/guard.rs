@@ -96,10 +96,12 @@ impl Guard {
             )
         };
         let mut named = request.headers().get_all(HOST).iter();
-        let (Some(host), None) = (named.next(), named.next()) else {
-            return Err(refused(""));
+        let host = match (named.next(), named.next(), request.uri().authority()) {
+            (Some(host), None, _) => host.to_str().map_err(|_| refused(""))?,
+            // HTTP/2 names it in the request line alone.
+            (None, None, Some(authority)) => authority.as_str(),
+            _ => return Err(refused("")),
         };
-        let host = host.to_str().map_err(|_| refused(""))?;
         let authority: Authority = host.parse().map_err(|_| refused(host))?;
         // A request line may name an authority, too; the two have to agree.
         let line = request.uri().authority();
@@ -243,6 +245,11 @@ mod tests {
             .body(Body::empty())
             .unwrap();
         assert!(local.check(&none).is_err());
+        let mut second = none;
+        *second.uri_mut() = "http://evil.example/healthz".parse().unwrap();
+        assert!(local.check(&second).is_err());
+        *second.uri_mut() = "http://127.0.0.1:7861/healthz".parse().unwrap();
+        assert!(local.check(&second).is_ok());
         let two = request(Method::GET, "127.0.0.1", &[("host", "evil.example")]);
         assert!(local.check(&two).is_err());
         let mut absolute = request(Method::GET, "127.0.0.1", &[]);

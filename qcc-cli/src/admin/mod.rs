@@ -17,6 +17,7 @@
 #[cfg(test)]
 pub(crate) mod fake;
 mod guard;
+mod live;
 mod refusal;
 mod routes;
 pub(crate) mod view;
@@ -34,10 +35,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use qcc_core::endpoint::EndpointId;
 use qcc_core::exchange::RequestId;
-use qcc_core::time::{self, WallClock};
+use qcc_core::time::{self, Duration, WallClock};
 use serde::Deserialize;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
@@ -47,8 +52,11 @@ use crate::explain::Explanation;
 use crate::metrics::Metrics;
 use crate::moment::{Anchor, Date};
 use crate::records::Records;
+use crate::server;
+use crate::shutdown::Phases;
 
 pub(crate) use self::guard::Guard;
+pub(crate) use self::live::Live;
 pub(crate) use self::routes::ROUTES;
 
 /// How many entries a page has unless told otherwise.
@@ -141,7 +149,7 @@ impl Admin {
 
     fn switch(&self, name: &str, enabled: bool) -> Result<Json<Switched>, Refusal> {
         let mut endpoints = Vec::new();
-        for member in resolve(self.operations.members(), name)? {
+        for member in resolve(&self.operations.members(), name)? {
             if let Some(changed) = self.operations.switch(&member, enabled) {
                 endpoints.push(switched(&member, enabled, changed));
             }
@@ -193,7 +201,7 @@ fn switched(member: &Member, enabled: bool, changed: bool) -> SwitchedOne {
 
 /// The members that `text` means: by name, `cluster/name`, or a prefix of the id. A name goes
 /// before an id, and what is found has to be one endpoint, though perhaps in several clusters.
-fn resolve(members: Vec<Member>, text: &str) -> Result<Vec<Member>, Refusal> {
+fn resolve(members: &[Member], text: &str) -> Result<Vec<Member>, Refusal> {
     let matching = |test: &dyn Fn(&Member) -> bool| -> Vec<Member> {
         members
             .iter()
@@ -316,6 +324,15 @@ fn handler(path: &str) -> MethodRouter<Admin> {
     }
 }
 
+/// Serves `router` on `listener` until `phases` says to stop; answers that are under way may
+/// take `grace` to end.
+pub(crate) async fn serve(listener: TcpListener, router: Router, phases: Phases, grace: Duration) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    });
+    server::run(listener, service, phases, grace).await;
+}
+
 /// The outermost layer: gives every request an id, asks the guard, and writes refusals.
 async fn admit(State(guard): State<Guard>, request: Request<Body>, next: Next) -> Response {
     let id = request
@@ -435,7 +452,7 @@ async fn endpoint(
     State(admin): State<Admin>,
     name: Name,
 ) -> Result<Json<Page<EndpointView>>, Refusal> {
-    let members = resolve(admin.operations.members(), &named(name)?)?;
+    let members = resolve(&admin.operations.members(), &named(name)?)?;
     let paging = Paging {
         limit: None,
         offset: 0,

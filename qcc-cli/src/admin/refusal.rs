@@ -19,7 +19,10 @@ const LONGEST_ECHO: usize = 200;
 /// A handler returns it like any answer; the outermost layer knows the request id and writes
 /// the body.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Refusal(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     status: StatusCode,
     kind: &'static str,
     message: String,
@@ -30,44 +33,43 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal with this status, stable type and sentence.
     pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status,
             kind,
             message: message.into(),
             more: Map::new(),
             header: None,
-        }
+        }))
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.header = Some((name, HeaderValue::from_static(value)));
+        self
     }
 
     /// The same with one more field.
     pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(key.to_owned(), value.into());
+        self.0.more.insert(key.to_owned(), value.into());
         self
     }
 
     /// The request has to bring the token.
     pub(super) fn unauthorized() -> Self {
-        Self {
-            header: Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "This listener wants `authorization: Bearer TOKEN` with the token of \
-                 `admin.token`; commands take it from QCC_ADMIN_TOKEN or the configuration.",
-            )
-        }
+        let message = "This listener wants `authorization: Bearer TOKEN` with the token of \
+                       `admin.token`; commands take it from QCC_ADMIN_TOKEN or the configuration.";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .with_header(WWW_AUTHENTICATE, "Bearer")
     }
 
     /// The route has another method.
     pub(super) fn method(allowed: &'static str) -> Self {
-        Self {
-            header: Some((ALLOW, HeaderValue::from_static(allowed))),
-            ..Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                format!("This route is for {allowed} only."),
-            )
-        }
+        let message = format!("This route is for {allowed} only.");
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
+        .with_header(ALLOW, allowed)
     }
 
     /// Nothing has the name; `known` has what there is.
@@ -92,23 +94,30 @@ impl Refusal {
 
     /// The answer to the request with this id.
     pub(super) fn respond(self, id: &RequestId) -> Response {
+        let Inner {
+            status,
+            kind,
+            message,
+            more,
+            header,
+        } = *self.0;
         let mut error = Map::new();
-        error.insert("type".to_owned(), self.kind.into());
-        error.insert("message".to_owned(), self.message.into());
+        error.insert("type".to_owned(), kind.into());
+        error.insert("message".to_owned(), message.into());
         error.insert("request_id".to_owned(), id.to_string().into());
-        error.extend(self.more);
+        error.extend(more);
         let body = json!({ "error": error }).to_string();
-        let mut response = (self.status, body).into_response();
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.extend(self.header);
+        headers.extend(header);
         response
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -62,8 +62,8 @@ pub(crate) const ROUTES: [Route; 12] = [
     ),
     get(
         "/admin/v1/endpoints/{endpoint}",
-        "The state of one endpoint, by name, `cluster/name` or at least 4 digits of its id; a list, \
-         because clusters may share it.",
+        "The state of one endpoint, by name, `cluster/name` or at least 4 digits of its id; a \
+         list, because clusters may share it.",
     ),
     post(
         "/admin/v1/endpoints/{endpoint}/enable",

@@ -152,7 +152,7 @@ async fn off_loopback_a_request_without_the_token_learns_nothing() {
         operations: Arc::new(Fake::usual()),
         records: Arc::default(),
         metrics: Arc::new(Metrics::new()),
-        clock: Arc::new(super::fake::Standing),
+        clock: Arc::new(fake::Standing),
     };
     let listen = "127.0.0.1:7861".parse().unwrap();
     let router = router(admin, Guard::new(listen, Some("admin-test-token")));
@@ -253,7 +253,7 @@ async fn switching_says_what_changed_and_changes_nothing_the_second_time() {
 }
 
 fn found(fake: &Fake, text: &str) -> Result<Vec<String>, Refusal> {
-    let found = resolve(fake.members(), text)?;
+    let found = resolve(&fake.members(), text)?;
     Ok(found.iter().map(Member::full_name).collect())
 }
 

@@ -253,3 +253,13 @@ pub(crate) struct Readiness {
     /// Why, in a sentence.
     pub(crate) message: String,
 }
+
+impl From<&qcc_core::endpoint::Duplicate> for DuplicateView {
+    fn from(duplicate: &qcc_core::endpoint::Duplicate) -> Self {
+        Self {
+            id: duplicate.id.to_string(),
+            kept: duplicate.kept.to_string(),
+            dropped: duplicate.dropped.to_string(),
+        }
+    }
+}

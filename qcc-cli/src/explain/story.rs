@@ -2,17 +2,13 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::{Explanation, Failure, Named, Out, Preference, SendStory, Tokens, VisitStory, because};
 use crate::moment::{Date, brief, grouped, size};
+use crate::output::{BAD, GOOD, STRONG as HEADING};
+use crate::paragraph;
 
-/// No line is longer, unless a single word is.
-const WIDTH: usize = 100;
-
-const HEADING: Style = Style::new().bold();
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
 const PLAIN: Style = Style::new();
 
 /// The story of one request, told at `now`, with styles that the output removes where they do
@@ -96,31 +92,8 @@ impl Story {
         }
     }
 
-    /// Adds `text`, broken between words, `depth` steps in; what does not fit stands further in.
     fn line(&mut self, style: Style, depth: usize, text: &str) {
-        let mut width = 0;
-        let _ = write!(self.0, "{style}");
-        for word in text.split(' ') {
-            let length = word.chars().count();
-            if width == 0 {
-                width = depth * 2;
-                self.0.extend(std::iter::repeat_n(' ', width));
-            } else if width + 1 + length > WIDTH {
-                width = depth * 2 + 4;
-                self.0.push('\n');
-                self.0.extend(std::iter::repeat_n(' ', width));
-            } else {
-                width += 1;
-                self.0.push(' ');
-            }
-            // A control character would move the cursor, and some texts are a client's.
-            self.0.extend(
-                word.chars()
-                    .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
-            );
-            width += length;
-        }
-        let _ = writeln!(self.0, "{style:#}");
+        paragraph::push(&mut self.0, style, depth * 2, text);
     }
 }
 
@@ -178,7 +151,8 @@ fn answer(request: &Explanation) -> (Style, String) {
         "interrupted" => (
             BAD,
             format!(
-                "The client got {status} from {by}, which broke ({error}) and was closed {took}, {tried}."
+                "The client got {status} from {by}, which broke ({error}) and was closed {took}, \
+                 {tried}."
             ),
         ),
         "failed" => (
@@ -414,7 +388,7 @@ Request qcc-test-1
 
 Visit 1, at +0 ms
   Left out spare (54a88919), auth_failed: its credential was refused.
-  Left out third (04f3b2c6), open: its breaker is open until 08:00:34 UTC (+34.0 s).
+  Left out third (04f3b2c6), open: its breaker is open until 08:00:34 UTC (+34 s).
   Also left out: 2 cooling, 1 full.
   Chose official (e914401d) at https://api.anthropic.com, which was ready, where the session is at
       home.
@@ -524,7 +498,7 @@ Visit 2, at +1 ms
     fn no_line_of_a_story_is_wider_than_100_columns() {
         for record in samples::all() {
             for line in told(&record).lines() {
-                assert!(line.chars().count() <= WIDTH, "{line}");
+                assert!(line.chars().count() <= paragraph::WIDTH, "{line}");
             }
         }
     }
