@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{cluster, endpoint, explain, requests};
 use crate::output::Exit;
 use crate::telemetry::Format;
 
@@ -42,6 +43,14 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
+    /// Look at the clusters of the running proxy
+    Cluster(cluster::Args),
+    /// Switch endpoints of the running proxy on and off
+    Endpoint(endpoint::Args),
+    /// List the last requests, newest first
+    Requests(requests::Args),
+    /// Tell what became of a request, and why
+    Explain(explain::Args),
 }
 
 /// The options of `serve`.

@@ -1,9 +1,16 @@
 //! The qcc command.
 
+mod admin;
 mod cli;
+mod client;
 mod commands;
 mod config;
+mod explain;
+mod metrics;
+mod moment;
 mod output;
+mod paragraph;
+mod records;
 mod running;
 mod server;
 mod shutdown;

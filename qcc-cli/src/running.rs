@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use qcc_core::time::Instant;
-
 use crate::config::{self, Config};
 use crate::stack::{Handle, Stack};
 
@@ -14,8 +12,8 @@ pub(crate) struct Running {
     pub(crate) config: Arc<Config>,
     /// Where it listens: the address that was really taken, also where port 0 was asked for.
     pub(crate) listen: SocketAddr,
-    /// When it was started.
-    pub(crate) started: Instant,
+    /// Where its admin API listens.
+    pub(crate) admin: SocketAddr,
     /// The clusters, in the order of the configuration.
     pub(crate) clusters: Vec<Cluster>,
 }
@@ -31,11 +29,4 @@ pub(crate) struct Cluster {
     pub(crate) handle: Handle,
     /// Sends requests to its endpoints.
     pub(crate) failover: Stack,
-}
-
-impl Running {
-    /// The cluster of that name.
-    pub(crate) fn cluster(&self, name: &str) -> Option<&Cluster> {
-        self.clusters.iter().find(|cluster| &*cluster.name == name)
-    }
 }

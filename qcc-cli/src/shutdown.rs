@@ -38,6 +38,11 @@ impl Phases {
     pub(crate) async fn reached(&mut self, phase: Phase) {
         let _ = self.0.wait_for(|current| *current >= phase).await;
     }
+
+    /// Whether `phase` or a later one is reached.
+    pub(crate) fn has_reached(&self, phase: Phase) -> bool {
+        *self.0.borrow() >= phase
+    }
 }
 
 /// Phases that the signals of the operating system move.

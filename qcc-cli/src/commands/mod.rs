@@ -1,6 +1,11 @@
 //! The commands, one file each.
 
+pub(crate) mod cluster;
 mod config;
+pub(crate) mod endpoint;
+pub(crate) mod explain;
+mod operate;
+pub(crate) mod requests;
 mod serve;
 
 use crate::cli::{Command, Global};
@@ -17,5 +22,9 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::Serve(options) => serve::run(*options, global, &environment),
         Command::Config(what) => config::run(*what, global, &environment),
+        Command::Cluster(args) => cluster::run(args, global, &environment),
+        Command::Endpoint(args) => endpoint::run(args, global, &environment),
+        Command::Requests(args) => requests::run(args, global, &environment),
+        Command::Explain(args) => explain::run(args, global, &environment),
     }
 }

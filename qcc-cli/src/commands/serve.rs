@@ -9,19 +9,23 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use qcc_core::facts::Dialect;
-use qcc_core::time;
+use qcc_core::record::RecordSink;
+use qcc_core::time::SystemClock;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::admin::{self, Admin, Guard, Live};
 use crate::cli::{Global, Serve};
-use crate::config::{self, Config, Environment, masked};
+use crate::config::{self, Config, Environment, Secret, masked};
+use crate::metrics::Metrics;
 use crate::output::{
     Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
 };
+use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
 use crate::running::Running;
 use crate::server::{self, Proxy, Target};
-use crate::shutdown;
+use crate::shutdown::{self, Phase};
 use crate::stack;
 use crate::telemetry::{self, RequestLog};
 
@@ -44,17 +48,23 @@ pub(super) fn run(
 }
 
 async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
+    let records = Arc::new(Records::new(DEFAULT_CAPACITY));
+    let metrics = Arc::new(Metrics::new());
+    let sinks: [Arc<dyn RecordSink>; 3] = [Arc::new(RequestLog), records.clone(), metrics.clone()];
+    let sink = Arc::new(FanOut::new(sinks));
     let clusters = config
         .clusters
         .iter()
-        .map(|cluster| stack::build(cluster, Arc::new(RequestLog)))
+        .map(|cluster| stack::build(cluster, sink.clone()))
         .collect::<Result<Vec<_>, _>>()?;
     let phases = shutdown::on_signals()?;
     let listener = server::bind(config.listen, "choose another one with --port N").await?;
+    let remedy = "choose another one with admin.listen in the configuration";
+    let admin_listener = server::bind(config.admin.listen, remedy).await?;
     let running = Running {
         listen: listener.local_addr()?,
+        admin: admin_listener.local_addr()?,
         config: Arc::new(config),
-        started: time::now(),
         clusters,
     };
     announce(&running, output)?;
@@ -63,7 +73,22 @@ async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
     for cluster in &running.clusters {
         background.spawn(cluster.handle.maintenance());
     }
-    accept(listener, &running, phases).await;
+    let stopping = phases.clone();
+    let admin = Admin {
+        operations: Arc::new(Live::new(running.clusters.clone(), move || {
+            stopping.has_reached(Phase::Draining)
+        })),
+        records,
+        metrics,
+        clock: Arc::new(SystemClock),
+    };
+    let token = running.config.admin.token.as_ref().map(Secret::expose);
+    let router = admin::router(admin, Guard::new(running.config.admin.listen, token));
+    let grace = running.config.shutdown;
+    tokio::join!(
+        accept(listener, &running, phases.clone()),
+        admin::serve(admin_listener, router, phases, grace),
+    );
     background.shutdown().await;
     tracing::info!("stopped");
     Ok(Exit::Success)
@@ -115,6 +140,7 @@ fn announce(running: &Running, output: Output) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Started {
     listen: SocketAddr,
+    admin: SocketAddr,
     source: String,
     client_keys: usize,
     clusters: Vec<StartedCluster>,
@@ -149,6 +175,7 @@ impl Started {
         let config = &running.config;
         Self {
             listen: running.listen,
+            admin: running.admin,
             source: super::config::source(config),
             client_keys: config.client_keys.len(),
             clusters: config
@@ -171,6 +198,7 @@ impl Started {
             "{} on {address}",
             styled(GOOD.bold(), "qcc listens")
         )?;
+        writeln!(stream, "admin API on http://{}", self.admin)?;
         writeln!(stream, "configuration: {}", self.source)?;
         if !self.listen.ip().is_loopback() {
             let what = "reachable from other machines";

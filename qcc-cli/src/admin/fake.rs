@@ -1,0 +1,234 @@
+//! A proxy of a few fields, for tests.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use qcc_core::record::RecordSink as _;
+use qcc_core::time::{SystemTime, WallClock};
+
+use super::view::{BreakerView, ClusterView, EndpointView, LastFailureView, OutView};
+use super::{Admin, Guard, Member, Operations, router};
+use crate::explain::samples;
+use crate::metrics::Metrics;
+use crate::moment::Date;
+use crate::records::Records;
+
+/// A clock that stands still.
+#[derive(Debug)]
+pub(crate) struct Standing;
+
+impl WallClock for Standing {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_769_846_600_250)
+    }
+}
+
+/// When it stands.
+pub(crate) fn date() -> Date {
+    Date::from(Standing.now())
+}
+
+fn seconds(later: u64) -> Date {
+    date().after(std::time::Duration::from_secs(later))
+}
+
+/// An endpoint in good health.
+pub(crate) fn healthy(name: &str) -> EndpointView {
+    let endpoint = samples::endpoint(name, &format!("https://{name}.example"));
+    EndpointView {
+        id: endpoint.id().to_string(),
+        name: name.to_owned(),
+        cluster: "claude".to_owned(),
+        base_url: endpoint.base_url().to_string(),
+        kind: None,
+        priority: 1,
+        weight: 100,
+        max_in_flight: Some(20),
+        enabled: true,
+        operator_enabled: true,
+        status: "healthy".to_owned(),
+        is_healthy: true,
+        auth_failed: false,
+        consecutive_failures: 0,
+        breaker: BreakerView {
+            state: "closed".to_owned(),
+            failures: 0,
+            threshold: 3,
+            opened_at: None,
+            until: None,
+        },
+        queued: false,
+        in_flight: 2,
+        latency_ms: Some(812.5),
+        total: 120,
+        failed: 3,
+        success_rate: Some(97.5),
+        average_response_ms: Some(900.0),
+        out: None,
+        last_failure: None,
+        rate_limit_reset: None,
+    }
+}
+
+/// An endpoint whose breaker is open.
+pub(crate) fn open(name: &str) -> EndpointView {
+    let last = LastFailureView {
+        kind: "overloaded".to_owned(),
+        status: Some(529),
+        at: Date::from(Standing.now() - std::time::Duration::from_secs(26)),
+        request_id: "qcc-test-1".to_owned(),
+    };
+    EndpointView {
+        status: "unhealthy".to_owned(),
+        is_healthy: false,
+        consecutive_failures: 3,
+        breaker: BreakerView {
+            state: "open".to_owned(),
+            failures: 3,
+            threshold: 3,
+            opened_at: Some(last.at),
+            until: Some(seconds(34)),
+        },
+        queued: true,
+        in_flight: 0,
+        out: Some(OutView {
+            reason: "open".to_owned(),
+            until: Some(seconds(34)),
+        }),
+        last_failure: Some(last),
+        ..healthy(name)
+    }
+}
+
+/// An endpoint that answered 401.
+pub(crate) fn refused(name: &str) -> EndpointView {
+    let last = LastFailureView {
+        kind: "auth".to_owned(),
+        status: Some(401),
+        at: Date::from(Standing.now() - std::time::Duration::from_secs(3_600)),
+        request_id: "qcc-test-0".to_owned(),
+    };
+    EndpointView {
+        enabled: false,
+        status: "unhealthy".to_owned(),
+        is_healthy: false,
+        auth_failed: true,
+        consecutive_failures: 1,
+        queued: true,
+        in_flight: 0,
+        max_in_flight: None,
+        out: Some(OutView {
+            reason: "auth_failed".to_owned(),
+            until: None,
+        }),
+        last_failure: Some(last),
+        ..healthy(name)
+    }
+}
+
+/// Clusters of views.
+#[derive(Default)]
+pub(crate) struct Fake {
+    clusters: Vec<String>,
+    views: Mutex<BTreeMap<(String, String), EndpointView>>,
+    members: Vec<Member>,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl Fake {
+    /// A proxy with one cluster, `claude`: one endpoint is well, one is open, one is refused.
+    pub(crate) fn usual() -> Self {
+        Self::default().with(
+            "claude",
+            [healthy("official"), open("relay"), refused("spare")],
+        )
+    }
+
+    /// The same with another cluster.
+    pub(crate) fn with(
+        mut self,
+        cluster: &str,
+        endpoints: impl IntoIterator<Item = EndpointView>,
+    ) -> Self {
+        self.clusters.push(cluster.to_owned());
+        for mut view in endpoints {
+            view.cluster = cluster.to_owned();
+            let endpoint = samples::endpoint(&view.name, &view.base_url);
+            self.members.push(Member {
+                cluster: cluster.into(),
+                id: endpoint.id(),
+                name: view.name.clone().into(),
+            });
+            let key = (cluster.to_owned(), view.name.clone());
+            self.views.lock().unwrap().insert(key, view);
+        }
+        self
+    }
+
+    /// The admin API over it and the samples, as it listens on loopback.
+    pub(crate) fn admin(self) -> (Arc<Self>, axum::Router) {
+        let fake = Arc::new(self);
+        let records = Records::new(NonZeroUsize::new(100).unwrap());
+        for record in samples::all() {
+            records.finished(Arc::new(record));
+        }
+        let admin = Admin {
+            operations: fake.clone(),
+            records: Arc::new(records),
+            metrics: Arc::new(Metrics::new()),
+            clock: Arc::new(Standing),
+        };
+        let guard = Guard::new("127.0.0.1:7861".parse().unwrap(), None);
+        (fake, router(admin, guard))
+    }
+}
+
+impl Operations for Fake {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn clusters(&self) -> Vec<ClusterView> {
+        let views = self.views.lock().unwrap();
+        let view = |name: &String| {
+            let of: Vec<_> = views
+                .values()
+                .filter(|view| view.cluster == *name)
+                .collect();
+            ClusterView {
+                name: name.clone(),
+                kind: Some("anthropic".to_owned()),
+                policy: "priority".to_owned(),
+                endpoints: of.len(),
+                eligible: of.iter().filter(|view| view.out.is_none()).count(),
+                duplicates: Vec::new(),
+            }
+        };
+        self.clusters.iter().map(view).collect()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.members.clone()
+    }
+
+    fn status(&self, member: &Member, _: Date) -> Option<EndpointView> {
+        let key = (member.cluster.to_string(), member.name.to_string());
+        self.views.lock().unwrap().get(&key).cloned()
+    }
+
+    fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
+        let key = (member.cluster.to_string(), member.name.to_string());
+        let mut views = self.views.lock().unwrap();
+        let view = views.get_mut(&key)?;
+        let changed = view.enabled != enabled;
+        view.enabled = enabled;
+        view.operator_enabled = enabled;
+        view.out = (!enabled).then(|| OutView {
+            reason: "disabled".to_owned(),
+            until: None,
+        });
+        Some(changed)
+    }
+}

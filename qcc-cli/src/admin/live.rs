@@ -1,0 +1,149 @@
+//! The running proxy as the admin API sees it.
+
+use std::fmt;
+
+use qcc_core::failover::EndpointStatus;
+use qcc_core::time;
+
+use super::view::{
+    BreakerView, ClusterView, DuplicateView, EndpointView, LastFailureView, OutView,
+};
+use super::{Member, Operations};
+use crate::moment::{Anchor, Date, millis};
+use crate::running::Cluster;
+
+/// The clusters of a running proxy.
+pub(crate) struct Live {
+    clusters: Vec<Cluster>,
+    stopping: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Live {
+    /// These clusters, in the order of the configuration; `stopping` tells whether the proxy was
+    /// asked to stop.
+    pub(crate) fn new(
+        clusters: Vec<Cluster>,
+        stopping: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            clusters,
+            stopping: Box::new(stopping),
+        }
+    }
+
+    fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| *cluster.name == *name)
+    }
+}
+
+impl Operations for Live {
+    fn is_stopping(&self) -> bool {
+        (self.stopping)()
+    }
+
+    fn clusters(&self) -> Vec<ClusterView> {
+        let view = |cluster: &Cluster| {
+            let status = cluster.handle.status();
+            let endpoints = cluster.handle.endpoints();
+            ClusterView {
+                name: cluster.name.to_string(),
+                kind: cluster.config.kind.map(|kind| kind.to_string()),
+                policy: cluster.config.policy.as_str().to_owned(),
+                endpoints: status.len(),
+                eligible: status.iter().filter(|status| status.out.is_none()).count(),
+                duplicates: endpoints
+                    .duplicates()
+                    .iter()
+                    .map(DuplicateView::from)
+                    .collect(),
+            }
+        };
+        self.clusters.iter().map(view).collect()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.clusters
+            .iter()
+            .flat_map(|cluster| {
+                cluster.handle.endpoints().iter().map(|endpoint| Member {
+                    cluster: cluster.name.clone(),
+                    id: endpoint.id(),
+                    name: endpoint.name().clone(),
+                })
+            })
+            .collect()
+    }
+
+    fn status(&self, member: &Member, now: Date) -> Option<EndpointView> {
+        let handle = self.cluster(&member.cluster)?.handle.endpoint(member.id)?;
+        let now = Anchor {
+            instant: time::now(),
+            date: now,
+        };
+        Some(view(&member.cluster, &handle.status(), &now))
+    }
+
+    fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
+        let handle = self.cluster(&member.cluster)?.handle.endpoint(member.id)?;
+        Some(if enabled {
+            handle.enable()
+        } else {
+            handle.disable()
+        })
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// `status` as the admin API shows it.
+fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
+    let endpoint = &status.endpoint;
+    let breaker = &status.breaker;
+    EndpointView {
+        id: endpoint.id().to_string(),
+        name: endpoint.name().to_string(),
+        cluster: cluster.to_owned(),
+        base_url: endpoint.base_url().to_string(),
+        kind: endpoint.api().map(|api| api.to_string()),
+        priority: endpoint.priority(),
+        weight: endpoint.weight(),
+        max_in_flight: endpoint.max_in_flight(),
+        enabled: status.enabled,
+        operator_enabled: status.operator_enabled,
+        status: status.status.as_str().to_owned(),
+        is_healthy: status.is_healthy,
+        auth_failed: status.auth_failed,
+        consecutive_failures: status.consecutive_failures,
+        breaker: BreakerView {
+            state: breaker.state.as_str().to_owned(),
+            failures: breaker.failures,
+            threshold: breaker.threshold,
+            opened_at: breaker.opened_at.map(|opened| now.date_of(opened)),
+            until: breaker.remaining.map(|remaining| now.date.after(remaining)),
+        },
+        queued: status.queued,
+        in_flight: status.in_flight,
+        latency_ms: status.latency.map(millis),
+        total: status.total,
+        failed: status.failed,
+        success_rate: status.success_rate,
+        average_response_ms: status.average_response.map(millis),
+        out: status.out.map(|(reason, remaining)| OutView {
+            reason: reason.to_string(),
+            until: remaining.map(|remaining| now.date.after(remaining)),
+        }),
+        last_failure: status.last_failure.as_ref().map(|failure| LastFailureView {
+            kind: failure.kind.to_string(),
+            status: failure.status.map(|status| status.as_u16()),
+            at: now.date_of(failure.at),
+            request_id: failure.request.to_string(),
+        }),
+        rate_limit_reset: status
+            .rate_limit_reset_in
+            .map(|remaining| now.date.after(remaining)),
+    }
+}

@@ -1,0 +1,504 @@
+//! The admin API: what an operator sees of a running proxy and may change in it.
+//!
+//! It has a listener of its own, on loopback unless the configuration says otherwise, and is
+//! JSON under `/admin/v1/`, beside `/metrics`, `/healthz` and `/readyz`. [`ROUTES`] lists it.
+//!
+//! - Everything is read fresh at each call; nothing is cached.
+//! - Lists are paged: `?limit=` (100 unless given, at most 1,000) and `?offset=`; an empty list
+//!   is `[]`.
+//! - `GET` changes nothing. An operation answers with what changed; repeated, with the same and
+//!   `"changed": false`.
+//! - Errors are `{"error": {"type", "message", "request_id", …}}`; a name that nothing has is
+//!   answered with those that there are.
+//! - [`Guard`] says who may talk to it, and why a page in a browser cannot.
+//!
+//! The router knows the proxy through [`Operations`] alone, so it runs in memory over a fake.
+
+#[cfg(test)]
+pub(crate) mod fake;
+mod guard;
+mod live;
+mod refusal;
+mod routes;
+pub(crate) mod view;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use qcc_core::endpoint::EndpointId;
+use qcc_core::exchange::RequestId;
+use qcc_core::time::{self, Duration, WallClock};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+use self::refusal::{REQUEST_ID, Refusal};
+use self::view::{
+    ClusterStatus, ClusterView, EndpointView, Page, Readiness, RequestView, Switched, SwitchedOne,
+};
+use crate::explain::Explanation;
+use crate::metrics::Metrics;
+use crate::moment::{Anchor, Date};
+use crate::records::Records;
+use crate::server;
+use crate::shutdown::Phases;
+
+pub(crate) use self::guard::Guard;
+pub(crate) use self::live::Live;
+pub(crate) use self::routes::ROUTES;
+
+/// How many entries a page has unless told otherwise.
+const PAGE: usize = 100;
+
+/// And how many at most.
+pub(crate) const LARGEST_PAGE: usize = 1_000;
+
+/// Fewer digits of an id are a name that nobody has.
+const SHORTEST_PREFIX: usize = 4;
+
+/// How many of the newest request ids an unknown one is answered with.
+const KNOWN_REQUESTS: usize = 5;
+
+/// What can be seen of a running proxy and done to it. Sync: no call waits.
+pub(crate) trait Operations: Send + Sync + 'static {
+    /// Whether the proxy was asked to stop.
+    fn is_stopping(&self) -> bool;
+    /// The clusters, in the order of the configuration.
+    fn clusters(&self) -> Vec<ClusterView>;
+    /// The endpoints of all clusters, cluster by cluster, in the order of the configuration.
+    fn members(&self) -> Vec<Member>;
+    /// The state of `member` at `now`; `None` if it is no member any more.
+    fn status(&self, member: &Member, now: Date) -> Option<EndpointView>;
+    /// Switches `member` on or off for the next request. Whether that changed anything; `None`
+    /// if it is no member any more.
+    fn switch(&self, member: &Member, enabled: bool) -> Option<bool>;
+}
+
+/// An endpoint in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The cluster.
+    pub(crate) cluster: Arc<str>,
+    /// The id.
+    pub(crate) id: EndpointId,
+    /// The name, which no other member of the cluster has.
+    pub(crate) name: Arc<str>,
+}
+
+impl Member {
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.cluster, self.name)
+    }
+
+    fn shown(&self) -> String {
+        format!("{} ({})", self.full_name(), self.id)
+    }
+}
+
+/// What the routes work on.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    /// The proxy.
+    pub(crate) operations: Arc<dyn Operations>,
+    /// The last requests.
+    pub(crate) records: Arc<Records>,
+    /// The counters.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Tells dates.
+    pub(crate) clock: Arc<dyn WallClock>,
+}
+
+impl Admin {
+    fn now(&self) -> Date {
+        self.clock.now().into()
+    }
+
+    fn endpoints(&self, cluster: Option<&str>) -> Vec<Member> {
+        let mut members = self.operations.members();
+        members.retain(|member| cluster.is_none_or(|cluster| *member.cluster == *cluster));
+        members
+    }
+
+    /// The states of one page of `members`.
+    fn page(&self, members: &[Member], paging: Paging) -> Page<EndpointView> {
+        let now = self.now();
+        let page = Page::of(members.iter(), paging.offset, paging.limit());
+        Page {
+            items: page
+                .items
+                .into_iter()
+                .filter_map(|member| self.operations.status(member, now))
+                .collect(),
+            total: page.total,
+            limit: page.limit,
+            offset: page.offset,
+        }
+    }
+
+    fn switch(&self, name: &str, enabled: bool) -> Result<Json<Switched>, Refusal> {
+        let mut endpoints = Vec::new();
+        for member in resolve(&self.operations.members(), name)? {
+            if let Some(changed) = self.operations.switch(&member, enabled) {
+                endpoints.push(switched(&member, enabled, changed));
+            }
+        }
+        Ok(Json(Switched {
+            changed: endpoints.iter().any(|one| one.changed),
+            endpoints,
+        }))
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+fn switched(member: &Member, enabled: bool, changed: bool) -> SwitchedOne {
+    let name = member.shown();
+    let message = match (enabled, changed) {
+        (true, true) => format!(
+            "{name} is on: refused credentials are forgotten, its breaker is closed, and the next \
+             request may use it."
+        ),
+        (false, true) => {
+            format!("{name} is off for new requests; those in flight end normally.")
+        }
+        (true, false) => format!("{name} was on already; nothing changed."),
+        (false, false) => format!("{name} was off already; nothing changed."),
+    };
+    if changed {
+        tracing::info!(
+            cluster = &*member.cluster,
+            endpoint = %member.id,
+            name = &*member.name,
+            "{} by the operator",
+            if enabled { "enabled" } else { "disabled" }
+        );
+    }
+    SwitchedOne {
+        cluster: member.cluster.to_string(),
+        id: member.id.to_string(),
+        name: member.name.to_string(),
+        changed,
+        enabled,
+        message,
+    }
+}
+
+/// The members that `text` means: by name, `cluster/name`, or a prefix of the id. A name goes
+/// before an id, and what is found has to be one endpoint, though perhaps in several clusters.
+fn resolve(members: &[Member], text: &str) -> Result<Vec<Member>, Refusal> {
+    let matching = |test: &dyn Fn(&Member) -> bool| -> Vec<Member> {
+        members
+            .iter()
+            .filter(|member| test(member))
+            .cloned()
+            .collect()
+    };
+    let mut found = matching(&|member| *member.name == *text || member.full_name() == text);
+    if found.is_empty() && text.len() >= SHORTEST_PREFIX {
+        let prefix = text.to_ascii_lowercase();
+        found = matching(&|member| member.id.to_string() == prefix);
+        if found.is_empty() {
+            found = matching(&|member| hex(member.id).starts_with(&prefix));
+        }
+    }
+    let Some(first) = found.first() else {
+        let known = members
+            .iter()
+            .take(LARGEST_PAGE)
+            .map(Member::shown)
+            .collect();
+        return Err(Refusal::unknown("endpoint", text, known));
+    };
+    if found.iter().all(|member| member.id == first.id) {
+        return Ok(found);
+    }
+    let candidates: Vec<_> = found.iter().map(Member::shown).collect();
+    Err(Refusal::new(
+        StatusCode::CONFLICT,
+        "ambiguous",
+        format!(
+            "`{}` may be {}; say which by `cluster/name` or by its id.",
+            Refusal::echo(text),
+            candidates.join(" or ")
+        ),
+    )
+    .with("candidates", candidates))
+}
+
+fn hex(id: EndpointId) -> String {
+    use fmt::Write as _;
+    id.as_bytes().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Which page of a list.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Paging {
+    limit: Option<usize>,
+    #[serde(default)]
+    offset: usize,
+}
+
+impl Paging {
+    fn of(query: Result<Query<Self>, QueryRejection>) -> Result<Self, Refusal> {
+        match query {
+            Ok(Query(paging)) => Ok(paging),
+            Err(rejection) => Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_query",
+                format!(
+                    "{}; `limit` and `offset` are whole numbers.",
+                    Refusal::echo(&rejection.body_text())
+                ),
+            )),
+        }
+    }
+
+    fn limit(self) -> usize {
+        self.limit.unwrap_or(PAGE).min(LARGEST_PAGE)
+    }
+}
+
+type Name = Result<Path<String>, PathRejection>;
+type Paged = Result<Query<Paging>, QueryRejection>;
+
+fn named(name: Name) -> Result<String, Refusal> {
+    match name {
+        Ok(Path(name)) => Ok(name),
+        Err(rejection) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_path",
+            Refusal::echo(&rejection.body_text()),
+        )),
+    }
+}
+
+/// The routes over `admin`, for whom `guard` lets pass.
+pub(crate) fn router(admin: Admin, guard: Guard) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let (handler, allowed) = (handler(route.path), route.method);
+        let refuse = move || async move { Refusal::method(allowed) };
+        router = router.route(route.path, handler.fallback(refuse));
+    }
+    router
+        .fallback(unknown_route)
+        .with_state(admin)
+        .layer(middleware::from_fn_with_state(guard, admit))
+}
+
+fn handler(path: &str) -> MethodRouter<Admin> {
+    match path {
+        "/healthz" => get(healthz),
+        "/readyz" => get(readyz),
+        "/metrics" => get(metrics),
+        "/admin/v1/openapi.json" => get(openapi),
+        "/admin/v1/clusters" => get(clusters),
+        "/admin/v1/clusters/{cluster}" => get(cluster),
+        "/admin/v1/endpoints" => get(endpoints),
+        "/admin/v1/endpoints/{endpoint}" => get(endpoint),
+        "/admin/v1/endpoints/{endpoint}/enable" => post(enable),
+        "/admin/v1/endpoints/{endpoint}/disable" => post(disable),
+        "/admin/v1/requests" => get(requests),
+        "/admin/v1/requests/{request}" => get(request),
+        // A test asks every route of the table.
+        _ => MethodRouter::new(),
+    }
+}
+
+/// Serves `router` on `listener` until `phases` says to stop; answers that are under way may
+/// take `grace` to end.
+pub(crate) async fn serve(listener: TcpListener, router: Router, phases: Phases, grace: Duration) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    });
+    server::run(listener, service, phases, grace).await;
+}
+
+/// The outermost layer: gives every request an id, asks the guard, and writes refusals.
+async fn admit(State(guard): State<Guard>, request: Request<Body>, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok()?.parse().ok())
+        .unwrap_or_else(RequestId::random);
+    let mut response = match guard.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        response = refusal.respond(&id);
+    }
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn unknown_route(request: Request<Body>) -> Refusal {
+    let path = Refusal::echo(request.uri().path());
+    let routes: Vec<_> = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "unknown_route",
+        format!("There is no route {path}; `routes` lists those that there are."),
+    )
+    .with("path", path)
+    .with("routes", routes)
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, Json<Readiness>) {
+    let eligible: usize = admin
+        .operations
+        .clusters()
+        .iter()
+        .map(|cluster| cluster.eligible)
+        .sum();
+    let (ready, message) = match (admin.operations.is_stopping(), eligible) {
+        (true, _) => (false, "The proxy was asked to stop.".to_owned()),
+        (false, 0) => (false, "No endpoint can be used now.".to_owned()),
+        (false, 1) => (true, "1 endpoint can be used.".to_owned()),
+        (false, many) => (true, format!("{many} endpoints can be used.")),
+    };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(Readiness { ready, message }))
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let now = admin.now();
+    let endpoints: Vec<_> = admin
+        .operations
+        .members()
+        .iter()
+        .filter_map(|member| admin.operations.status(member, now))
+        .collect();
+    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(CONTENT_TYPE, text)], admin.metrics.render(&endpoints))
+}
+
+async fn openapi() -> Json<serde_json::Value> {
+    Json(routes::openapi())
+}
+
+async fn clusters(
+    State(admin): State<Admin>,
+    paging: Paged,
+) -> Result<Json<Page<ClusterView>>, Refusal> {
+    let paging = Paging::of(paging)?;
+    let clusters = admin.operations.clusters();
+    Ok(Json(Page::of(
+        clusters.into_iter(),
+        paging.offset,
+        paging.limit(),
+    )))
+}
+
+async fn cluster(
+    State(admin): State<Admin>,
+    name: Name,
+    paging: Paged,
+) -> Result<Json<ClusterStatus>, Refusal> {
+    let (name, paging) = (named(name)?, Paging::of(paging)?);
+    let mut clusters = admin.operations.clusters();
+    let Some(found) = clusters.iter().position(|cluster| cluster.name == name) else {
+        let known = clusters.into_iter().map(|cluster| cluster.name).collect();
+        return Err(Refusal::unknown("cluster", &name, known));
+    };
+    Ok(Json(ClusterStatus {
+        cluster: clusters.swap_remove(found),
+        as_of: admin.now(),
+        endpoints: admin.page(&admin.endpoints(Some(&name)), paging),
+    }))
+}
+
+async fn endpoints(
+    State(admin): State<Admin>,
+    paging: Paged,
+) -> Result<Json<Page<EndpointView>>, Refusal> {
+    let paging = Paging::of(paging)?;
+    Ok(Json(admin.page(&admin.endpoints(None), paging)))
+}
+
+async fn endpoint(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<Page<EndpointView>>, Refusal> {
+    let members = resolve(&admin.operations.members(), &named(name)?)?;
+    let paging = Paging {
+        limit: None,
+        offset: 0,
+    };
+    Ok(Json(admin.page(&members, paging)))
+}
+
+async fn enable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>, Refusal> {
+    admin.switch(&named(name)?, true)
+}
+
+async fn disable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>, Refusal> {
+    admin.switch(&named(name)?, false)
+}
+
+async fn requests(
+    State(admin): State<Admin>,
+    paging: Paged,
+) -> Result<Json<Page<RequestView>>, Refusal> {
+    let paging = Paging::of(paging)?;
+    let (offset, limit) = (paging.offset, paging.limit());
+    let page = admin.records.newest(offset, limit);
+    Ok(Json(Page {
+        items: page
+            .iter()
+            .map(|record| RequestView::from(&**record))
+            .collect(),
+        total: admin.records.len(),
+        limit,
+        offset,
+    }))
+}
+
+async fn request(State(admin): State<Admin>, name: Name) -> Result<Json<Explanation>, Refusal> {
+    let name = named(name)?;
+    let Some(record) = admin.records.find(&name) else {
+        let newest = admin.records.newest(0, KNOWN_REQUESTS);
+        let known = newest.iter().map(|record| record.id.to_string()).collect();
+        return Err(Refusal::unknown("request", &name, known));
+    };
+    let now = Anchor {
+        instant: time::now(),
+        date: admin.now(),
+    };
+    Ok(Json(Explanation::of(&record, &now)))
+}
+
+#[cfg(test)]
+mod tests;

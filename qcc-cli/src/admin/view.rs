@@ -1,0 +1,265 @@
+//! What the admin API says: the same types are written by the proxy and read by the commands.
+//!
+//! Fields that end in `_ms` are milliseconds, dates are RFC 3339 in UTC, and what is not known is
+//! `null`. Nothing here has room for a secret.
+
+use qcc_core::record::Record;
+use serde::{Deserialize, Serialize};
+
+use crate::explain::{Named, Outcome, answered_by};
+use crate::moment::{Date, millis};
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Page<T> {
+    /// The entries of this page.
+    pub(crate) items: Vec<T>,
+    /// How many there are on all pages.
+    pub(crate) total: usize,
+    /// At most so many are on this page.
+    pub(crate) limit: usize,
+    /// So many come before it.
+    pub(crate) offset: usize,
+}
+
+impl<T> Page<T> {
+    /// The page of `all` that begins at `offset`.
+    pub(crate) fn of(all: impl ExactSizeIterator<Item = T>, offset: usize, limit: usize) -> Self {
+        Self {
+            total: all.len(),
+            items: all.skip(offset).take(limit).collect(),
+            limit,
+            offset,
+        }
+    }
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClusterView {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its API, where the configuration names one for all its endpoints.
+    pub(crate) kind: Option<String>,
+    /// How an endpoint is chosen.
+    pub(crate) policy: String,
+    /// How many endpoints it has.
+    pub(crate) endpoints: usize,
+    /// How many of them may be used now.
+    pub(crate) eligible: usize,
+    /// Entries of the configuration that repeat another one and were dropped.
+    pub(crate) duplicates: Vec<DuplicateView>,
+}
+
+/// An entry that is the same endpoint as an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DuplicateView {
+    /// The id of both.
+    pub(crate) id: String,
+    /// The entry that counts.
+    pub(crate) kept: String,
+    /// The entry that was dropped.
+    pub(crate) dropped: String,
+}
+
+/// A cluster and its endpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClusterStatus {
+    /// The cluster.
+    pub(crate) cluster: ClusterView,
+    /// When this was so.
+    pub(crate) as_of: Date,
+    /// Its endpoints, in the order of the configuration.
+    pub(crate) endpoints: Page<EndpointView>,
+}
+
+/// An endpoint, now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EndpointView {
+    /// Its short id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its cluster.
+    pub(crate) cluster: String,
+    /// Its address.
+    pub(crate) base_url: String,
+    /// Its API, if it serves one only.
+    pub(crate) kind: Option<String>,
+    /// Its rank; smaller is preferred.
+    pub(crate) priority: u32,
+    /// Its share among equals.
+    pub(crate) weight: u32,
+    /// The limit on requests in flight.
+    pub(crate) max_in_flight: Option<u32>,
+    /// Whether it is switched on; also `false` while its credential is refused.
+    pub(crate) enabled: bool,
+    /// Whether the operator wants it on.
+    pub(crate) operator_enabled: bool,
+    /// `unknown`, `healthy`, `degraded` or `unhealthy`.
+    pub(crate) status: String,
+    /// Whether it counts as healthy.
+    pub(crate) is_healthy: bool,
+    /// Whether its credential was refused.
+    pub(crate) auth_failed: bool,
+    /// How many counted failures came in a row.
+    pub(crate) consecutive_failures: u32,
+    /// Its breaker.
+    pub(crate) breaker: BreakerView,
+    /// Whether it waits in the recovery queue.
+    pub(crate) queued: bool,
+    /// How many requests are in flight, bodies included.
+    pub(crate) in_flight: u32,
+    /// The recent latency.
+    pub(crate) latency_ms: Option<f64>,
+    /// How many requests it got.
+    pub(crate) total: u64,
+    /// How many of them failed.
+    pub(crate) failed: u64,
+    /// The share of those that did not, in percent.
+    pub(crate) success_rate: Option<f64>,
+    /// The average response time of those that have one.
+    pub(crate) average_response_ms: Option<f64>,
+    /// Why it cannot be used now; `null` if it can.
+    pub(crate) out: Option<OutView>,
+    /// Its last failure.
+    pub(crate) last_failure: Option<LastFailureView>,
+    /// When its rate limit is reset.
+    pub(crate) rate_limit_reset: Option<Date>,
+}
+
+/// The breaker of an endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BreakerView {
+    /// `closed`, `open` or `half_open`.
+    pub(crate) state: String,
+    /// How many counted failures came in a row.
+    pub(crate) failures: u32,
+    /// How many open it.
+    pub(crate) threshold: u32,
+    /// When it opened.
+    pub(crate) opened_at: Option<Date>,
+    /// When it lets a probe through.
+    pub(crate) until: Option<Date>,
+}
+
+/// Why an endpoint cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutView {
+    /// The name that answers, `explain` and metrics use.
+    pub(crate) reason: String,
+    /// Until when, if it ends by itself.
+    pub(crate) until: Option<Date>,
+}
+
+/// The last failure of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastFailureView {
+    /// What went wrong.
+    pub(crate) kind: String,
+    /// The status of the answer, if there was one.
+    pub(crate) status: Option<u16>,
+    /// When.
+    pub(crate) at: Date,
+    /// In which request.
+    pub(crate) request_id: String,
+}
+
+/// What an operation on endpoints changed. One name may stand for one endpoint in several
+/// clusters, each with a state of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Switched {
+    /// Whether anything changed.
+    pub(crate) changed: bool,
+    /// What became of each.
+    pub(crate) endpoints: Vec<SwitchedOne>,
+}
+
+/// What an operation changed at one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SwitchedOne {
+    /// Its cluster.
+    pub(crate) cluster: String,
+    /// Its short id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether anything changed here.
+    pub(crate) changed: bool,
+    /// Whether it is on now.
+    pub(crate) enabled: bool,
+    /// The same in a sentence.
+    pub(crate) message: String,
+}
+
+/// One request in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RequestView {
+    /// The id.
+    pub(crate) id: String,
+    /// When it came.
+    pub(crate) started_at: Date,
+    /// The cluster that served it.
+    pub(crate) cluster: Option<String>,
+    /// Its dialect.
+    pub(crate) dialect: Option<String>,
+    /// The model that it named.
+    pub(crate) model: Option<String>,
+    /// Whether it asked for a stream.
+    pub(crate) stream: bool,
+    /// The endpoint that answered or, if none did, the last one that was tried.
+    pub(crate) endpoint: Option<Named>,
+    /// What the client got.
+    pub(crate) answer: Outcome,
+    /// How many sends counted against the limit.
+    pub(crate) attempts: usize,
+    /// How many endpoints were visited.
+    pub(crate) visits: usize,
+    /// All input tokens.
+    pub(crate) input_tokens: Option<u64>,
+    /// All output tokens.
+    pub(crate) output_tokens: Option<u64>,
+    /// How long everything took, the body included.
+    pub(crate) duration_ms: f64,
+}
+
+impl From<&Record> for RequestView {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: record.id.to_string(),
+            started_at: record.started_at.into(),
+            cluster: record.cluster.as_deref().map(str::to_owned),
+            dialect: record.dialect.map(|dialect| dialect.to_string()),
+            model: record.model.as_deref().map(str::to_owned),
+            stream: record.stream,
+            endpoint: answered_by(record)
+                .or_else(|| record.endpoint())
+                .map(Named::from),
+            answer: record.answer.into(),
+            attempts: record.attempts(),
+            visits: record.visits.len(),
+            input_tokens: record.usage.and_then(|usage| usage.input),
+            output_tokens: record.usage.and_then(|usage| usage.output),
+            duration_ms: millis(record.duration),
+        }
+    }
+}
+
+/// Whether traffic can be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Readiness {
+    /// Whether it can.
+    pub(crate) ready: bool,
+    /// Why, in a sentence.
+    pub(crate) message: String,
+}
+
+impl From<&qcc_core::endpoint::Duplicate> for DuplicateView {
+    fn from(duplicate: &qcc_core::endpoint::Duplicate) -> Self {
+        Self {
+            id: duplicate.id.to_string(),
+            kept: duplicate.kept.to_string(),
+            dropped: duplicate.dropped.to_string(),
+        }
+    }
+}

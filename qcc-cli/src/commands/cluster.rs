@@ -1,0 +1,602 @@
+//! `qcc cluster list` and `qcc cluster status`.
+//!
+//! Both show what is so now. Without a running proxy they show what is configured, say that
+//! this is all they know, and end with the exit code for that.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::operate::{Operator, wait};
+use crate::admin::LARGEST_PAGE;
+use crate::admin::view::{ClusterStatus, ClusterView, DuplicateView, EndpointView};
+use crate::cli::Global;
+use crate::client::{Client, Target, segment};
+use crate::config::{self, Config, Environment};
+use crate::explain::because;
+use crate::moment::{Date, brief};
+use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN, styled};
+use crate::paragraph::{self, fit};
+
+/// A name that is longer is cut in the table and given in full below it.
+const LONGEST_NAME: usize = 16;
+
+/// The options of `cluster`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to show of clusters.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// List the clusters
+    List,
+    /// Show the state of their endpoints
+    Status {
+        /// Of this cluster only
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+}
+
+/// Runs the command.
+pub(super) fn run(
+    args: &Args,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Failure> {
+    let operator = Operator::new(&args.target, global, environment)?;
+    let seen = match &args.what {
+        What::List => wait(list(&operator.client)).map(Seen::List),
+        What::Status { name } => wait(status(&operator.client, name.as_deref())).map(Seen::Status),
+    };
+    let name = match &args.what {
+        What::Status { name } => name.as_deref(),
+        What::List => None,
+    };
+    match seen {
+        Ok(Seen::List(clusters)) => operator.output.show(&clusters, |stream| {
+            stream.write_all(clusters_page(&clusters).as_bytes())
+        })?,
+        Ok(Seen::Status(clusters)) => operator.output.show(&clusters, |stream| {
+            stream.write_all(status_page(&clusters).as_bytes())
+        })?,
+        Err(failure) if failure.exit == Exit::NotRunning => {
+            let configured = match &operator.config {
+                Ok(config) => Configured::of(config, name, failure.message)?,
+                Err(problems) => {
+                    let text = format!("{failure}\n  and there is no configuration: {problems}");
+                    return Err(Failure::new(Exit::NotRunning, text));
+                }
+            };
+            operator.output.show(&configured, |stream| {
+                stream.write_all(configured.page().as_bytes())
+            })?;
+            return Ok(Exit::NotRunning);
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(Exit::Success)
+}
+
+/// What the running proxy said.
+enum Seen {
+    List(Vec<ClusterView>),
+    Status(Vec<ClusterStatus>),
+}
+
+async fn list(client: &Client) -> Result<Vec<ClusterView>, Failure> {
+    client.list("/admin/v1/clusters", usize::MAX).await
+}
+
+/// The cluster of this name, else all.
+async fn status(client: &Client, name: Option<&str>) -> Result<Vec<ClusterStatus>, Failure> {
+    let names = match name {
+        Some(name) => vec![name.to_owned()],
+        None => list(client)
+            .await?
+            .into_iter()
+            .map(|cluster| cluster.name)
+            .collect(),
+    };
+    let mut clusters = Vec::with_capacity(names.len());
+    for name in names {
+        clusters.push(whole(client, &name).await?);
+    }
+    Ok(clusters)
+}
+
+/// One cluster with all its endpoints, however many pages they fill.
+async fn whole(client: &Client, name: &str) -> Result<ClusterStatus, Failure> {
+    let path = format!("/admin/v1/clusters/{}", segment(name));
+    let page = async |offset| -> Result<ClusterStatus, Failure> {
+        client
+            .get(&format!("{path}?limit={LARGEST_PAGE}&offset={offset}"))
+            .await
+    };
+    let mut status = page(0).await?;
+    while status.endpoints.items.len() < status.endpoints.total {
+        let next = page(status.endpoints.items.len()).await?;
+        if next.endpoints.items.is_empty() {
+            break;
+        }
+        status.endpoints.items.extend(next.endpoints.items);
+    }
+    status.endpoints.limit = status.endpoints.items.len();
+    Ok(status)
+}
+
+fn clusters_page(clusters: &[ClusterView]) -> String {
+    let mut table = Table::new(&[
+        ("CLUSTER", Align::Left),
+        ("KIND", Align::Left),
+        ("POLICY", Align::Left),
+        ("ENDPOINTS", Align::Right),
+        ("ELIGIBLE", Align::Right),
+    ]);
+    for cluster in clusters {
+        let style = match cluster.eligible {
+            0 => BAD,
+            some if some < cluster.endpoints => WARN,
+            _ => GOOD,
+        };
+        table.row([
+            Cell::styled(STRONG, &cluster.name),
+            Cell::from(cluster.kind.as_deref().unwrap_or("any")),
+            Cell::from(&cluster.policy),
+            Cell::from(cluster.endpoints),
+            Cell::styled(style, cluster.eligible),
+        ]);
+    }
+    table.to_string()
+}
+
+fn status_page(clusters: &[ClusterStatus]) -> String {
+    let mut page = String::new();
+    for (index, status) in clusters.iter().enumerate() {
+        if index > 0 {
+            page.push('\n');
+        }
+        let cluster = &status.cluster;
+        heading(
+            &mut page,
+            &cluster.name,
+            cluster.kind.as_deref(),
+            &cluster.policy,
+        );
+        let eligible = format!(
+            "{} of {} endpoints can be used, at {}",
+            cluster.eligible,
+            cluster.endpoints,
+            status.as_of.in_full()
+        );
+        paragraph::push(&mut page, Style::new(), 0, &eligible);
+        page.push('\n');
+        endpoints(&mut page, &status.endpoints.items, status.as_of);
+        duplicates(&mut page, &cluster.duplicates);
+    }
+    page
+}
+
+fn heading(page: &mut String, name: &str, kind: Option<&str>, policy: &str) {
+    let kind = kind.unwrap_or("any API");
+    let name = fit(name, 60);
+    let _ = writeln!(
+        page,
+        "{} {kind}, {policy}",
+        styled(STRONG, format_args!("{name}:"))
+    );
+}
+
+/// A line of columns for each endpoint, and below it what does not fit into columns.
+fn endpoints(page: &mut String, endpoints: &[EndpointView], now: Date) {
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("ID", Align::Left),
+        ("STATUS", Align::Left),
+        ("ENABLED", Align::Left),
+        ("HEALTHY", Align::Left),
+        ("FAILS", Align::Right),
+        ("AUTH", Align::Left),
+        ("BREAKER", Align::Left),
+        ("QUEUED", Align::Left),
+        ("IN FLIGHT", Align::Right),
+    ]);
+    for endpoint in endpoints {
+        let yes = |yes: bool, style: Style| match yes {
+            true => Cell::from("yes"),
+            false => Cell::styled(style, "no"),
+        };
+        let status = match &*endpoint.status {
+            "healthy" => GOOD,
+            "unhealthy" => BAD,
+            "degraded" => WARN,
+            _ => DIM,
+        };
+        let breaker = match &*endpoint.breaker.state {
+            "closed" => Style::new(),
+            "open" => BAD,
+            _ => WARN,
+        };
+        let limit = endpoint.max_in_flight.map(|limit| format!("/{limit}"));
+        table.row([
+            Cell::styled(STRONG, fit(&endpoint.name, LONGEST_NAME)),
+            Cell::styled(DIM, &endpoint.id),
+            Cell::styled(status, &endpoint.status),
+            yes(endpoint.enabled, BAD),
+            yes(endpoint.is_healthy, BAD),
+            Cell::from(format_args!(
+                "{}/{}",
+                endpoint.consecutive_failures, endpoint.breaker.threshold
+            )),
+            match endpoint.auth_failed {
+                true => Cell::styled(BAD, "failed"),
+                false => Cell::from("ok"),
+            },
+            Cell::styled(breaker, endpoint.breaker.state.replace('_', "-")),
+            match endpoint.queued {
+                true => Cell::styled(WARN, "yes"),
+                false => Cell::from("no"),
+            },
+            Cell::from(format_args!(
+                "{}{}",
+                endpoint.in_flight,
+                limit.unwrap_or_default()
+            )),
+        ]);
+    }
+    let table = table.to_string();
+    let mut lines = table.lines();
+    let _ = writeln!(page, "{}", lines.next().unwrap_or_default());
+    for (endpoint, line) in endpoints.iter().zip(lines) {
+        let _ = writeln!(page, "{line}");
+        below(page, endpoint, now);
+    }
+}
+
+fn below(page: &mut String, endpoint: &EndpointView, now: Date) {
+    let full = fit(&endpoint.name, LONGEST_NAME) != endpoint.name;
+    let name = if full {
+        format!("{} at ", endpoint.name)
+    } else {
+        String::new()
+    };
+    let mut about = format!(
+        "{name}{}, priority {}, weight {}",
+        endpoint.base_url, endpoint.priority, endpoint.weight
+    );
+    if let Some(latency) = endpoint.latency_ms {
+        let _ = write!(about, ", answers in {}", brief(latency));
+    }
+    if endpoint.total > 0 {
+        let _ = write!(about, ", {} of {} failed", endpoint.failed, endpoint.total);
+    }
+    paragraph::push(page, DIM, 2, &about);
+    if let Some(out) = &endpoint.out {
+        let mut why = format!("out, {}: {}", out.reason, because(&out.reason));
+        match (out.until, &*out.reason) {
+            (Some(until), _) => {
+                let left = brief(now.ago(until).as_secs_f64() * 1_000.0);
+                let _ = write!(why, " until {}, for {left}", until.beside(now));
+            }
+            (None, "auth_failed" | "disabled") => {
+                let _ = write!(why, " until `qcc endpoint enable {}`", endpoint.id);
+            }
+            (None, _) => {}
+        }
+        paragraph::push(page, WARN, 2, &why);
+    }
+    if let Some(last) = &endpoint.last_failure {
+        let status = last
+            .status
+            .map(|status| format!(" {status}"))
+            .unwrap_or_default();
+        let ago = brief(last.at.ago(now).as_secs_f64() * 1_000.0);
+        let text = format!(
+            "last failure: {}{status}, {ago} ago, in request {}",
+            last.kind, last.request_id
+        );
+        paragraph::push(page, DIM, 2, &text);
+    }
+}
+
+fn duplicates(page: &mut String, duplicates: &[DuplicateView]) {
+    for duplicate in duplicates {
+        let text = format!(
+            "duplicate: {} is the same endpoint as {} ({}) and was dropped",
+            duplicate.dropped, duplicate.kept, duplicate.id
+        );
+        paragraph::push(page, WARN, 0, &text);
+    }
+}
+
+/// What is known without a running proxy: the configuration, and nothing of health.
+#[derive(Serialize)]
+struct Configured {
+    running: bool,
+    message: String,
+    clusters: Vec<ConfiguredCluster>,
+}
+
+#[derive(Serialize)]
+struct ConfiguredCluster {
+    name: String,
+    kind: Option<&'static str>,
+    policy: &'static str,
+    endpoints: Vec<ConfiguredEndpoint>,
+    duplicates: Vec<DuplicateView>,
+}
+
+#[derive(Serialize)]
+struct ConfiguredEndpoint {
+    id: String,
+    name: String,
+    base_url: String,
+    priority: u32,
+    weight: u32,
+    enabled: bool,
+}
+
+impl Configured {
+    /// The cluster of this name, else all. `message` says that the proxy does not run.
+    fn of(config: &Config, name: Option<&str>, message: String) -> Result<Self, Failure> {
+        let clusters: Vec<_> = config
+            .clusters
+            .iter()
+            .filter(|cluster| name.is_none_or(|name| *cluster.name == *name))
+            .map(|cluster| ConfiguredCluster::of(cluster))
+            .collect();
+        match name {
+            Some(name) if clusters.is_empty() => {
+                let known: Vec<_> = config
+                    .clusters
+                    .iter()
+                    .map(|cluster| &*cluster.name)
+                    .collect();
+                Err(Failure::new(
+                    Exit::Unknown,
+                    format!(
+                        "There is no cluster `{name}`; known are {}.",
+                        known.join(", ")
+                    ),
+                ))
+            }
+            _ => Ok(Self {
+                running: false,
+                message,
+                clusters,
+            }),
+        }
+    }
+
+    fn page(&self) -> String {
+        let mut page = String::new();
+        for line in self.message.lines() {
+            paragraph::push(&mut page, WARN, 0, line.trim_start());
+        }
+        let known = "This is the configuration; of health nothing is known.";
+        paragraph::push(&mut page, Style::new(), 0, known);
+        for cluster in &self.clusters {
+            page.push('\n');
+            heading(&mut page, &cluster.name, cluster.kind, cluster.policy);
+            let mut table = Table::new(&[
+                ("NAME", Align::Left),
+                ("ID", Align::Left),
+                ("ENABLED", Align::Left),
+                ("PRIORITY", Align::Right),
+                ("WEIGHT", Align::Right),
+                ("URL", Align::Left),
+            ]);
+            for endpoint in &cluster.endpoints {
+                table.row([
+                    Cell::styled(STRONG, &endpoint.name),
+                    Cell::styled(DIM, &endpoint.id),
+                    match endpoint.enabled {
+                        true => Cell::from("yes"),
+                        false => Cell::styled(BAD, "no"),
+                    },
+                    Cell::from(endpoint.priority),
+                    Cell::from(endpoint.weight),
+                    Cell::from(&endpoint.base_url),
+                ]);
+            }
+            let _ = write!(page, "{table}");
+            duplicates(&mut page, &cluster.duplicates);
+        }
+        page
+    }
+}
+
+impl ConfiguredCluster {
+    fn of(cluster: &config::Cluster) -> Self {
+        Self {
+            name: cluster.name.to_string(),
+            kind: cluster.kind.map(|kind| kind.as_str()),
+            policy: cluster.policy.as_str(),
+            endpoints: cluster
+                .endpoints
+                .iter()
+                .map(|endpoint| ConfiguredEndpoint {
+                    id: endpoint.id().to_string(),
+                    name: endpoint.name().to_string(),
+                    base_url: endpoint.base_url().to_string(),
+                    priority: endpoint.priority(),
+                    weight: endpoint.weight(),
+                    enabled: endpoint.enabled(),
+                })
+                .collect(),
+            duplicates: cluster
+                .endpoints
+                .duplicates()
+                .iter()
+                .map(DuplicateView::from)
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anstream::adapter::strip_str;
+
+    use super::*;
+    use crate::admin::fake::{Fake, healthy, open, refused};
+    use crate::telemetry::Format;
+
+    fn plain(page: &str) -> String {
+        strip_str(page).to_string()
+    }
+
+    // CLI-02, CLI-03, SEL-11
+    #[tokio::test]
+    async fn the_status_tells_who_is_out_and_why_and_until_when() {
+        let (_, router) = Fake::usual().admin();
+        let clusters = status(&Client::in_memory(router), Some("claude"))
+            .await
+            .unwrap();
+        assert_eq!(
+            plain(&status_page(&clusters)),
+            "\
+claude: anthropic, priority
+1 of 3 endpoints can be used, at 2026-01-31 08:03:20.250 UTC
+
+NAME      ID        STATUS     ENABLED  HEALTHY  FAILS  AUTH    BREAKER  QUEUED  IN FLIGHT
+official  3ece55ae  healthy    yes      yes        0/3  ok      closed   no           2/20
+  https://official.example, priority 1, weight 100, answers in 813 ms, 3 of 120 failed
+relay     60dba2c6  unhealthy  yes      no         3/3  ok      open     yes          0/20
+  https://relay.example, priority 1, weight 100, answers in 813 ms, 3 of 120 failed
+  out, open: its breaker is open until 08:03:54 UTC, for 34 s
+  last failure: overloaded 529, 26 s ago, in request qcc-test-1
+spare     54a88919  unhealthy  no       no         1/3  failed  closed   yes             0
+  https://spare.example, priority 1, weight 100, answers in 813 ms, 3 of 120 failed
+  out, auth_failed: its credential was refused until `qcc endpoint enable 54a88919`
+  last failure: auth 401, 1 h ago, in request qcc-test-0
+"
+        );
+    }
+
+    // CLI-03
+    #[tokio::test]
+    async fn the_status_fits_a_hundred_columns_whatever_the_names() {
+        let mut long = open(&"endpoint-".repeat(12));
+        long.base_url = format!("https://{}.example/api", "long.".repeat(12));
+        long.in_flight = 12_345;
+        long.max_in_flight = Some(100_000);
+        long.consecutive_failures = 1_000;
+        long.breaker.state = "half_open".to_owned();
+        let (_, router) = Fake::default()
+            .with("claude", [long, refused("spare")])
+            .admin();
+        let clusters = status(&Client::in_memory(router), None).await.unwrap();
+        let page = plain(&status_page(&clusters));
+        for line in page.lines() {
+            let words = line.trim_start().matches(' ').count();
+            assert!(
+                line.chars().count() <= paragraph::WIDTH || words == 0,
+                "{line}"
+            );
+        }
+        assert!(page.contains(&"endpoint-".repeat(12)), "{page}");
+    }
+
+    // CLI-04
+    #[tokio::test]
+    async fn an_unknown_cluster_fails_and_the_known_ones_are_named() {
+        let (_, router) = Fake::usual().with("gpt", []).admin();
+        let client = Client::in_memory(router);
+        let failure = status(&client, Some("cloud")).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Unknown);
+        assert!(
+            failure.message.contains("known are claude, gpt"),
+            "{failure}"
+        );
+    }
+
+    // CLI-24
+    #[tokio::test]
+    async fn a_cluster_of_many_pages_is_shown_whole() {
+        let many = (0..1_500).map(|number| healthy(&format!("e{number}")));
+        let (_, router) = Fake::default().with("claude", many).admin();
+        let clusters = status(&Client::in_memory(router), None).await.unwrap();
+        assert_eq!(clusters[0].endpoints.items.len(), 1_500);
+    }
+
+    #[tokio::test]
+    async fn clusters_are_listed_with_how_many_can_be_used() {
+        let (_, router) = Fake::usual().admin();
+        let clusters = list(&Client::in_memory(router)).await.unwrap();
+        assert_eq!(
+            plain(&clusters_page(&clusters)),
+            "CLUSTER  KIND       POLICY    ENDPOINTS  ELIGIBLE\n\
+             claude   anthropic  priority          3         1\n"
+        );
+    }
+
+    fn configured() -> Config {
+        let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
+        config::load(None, &environment).unwrap()
+    }
+
+    // CLI-05
+    #[test]
+    fn without_a_proxy_the_configuration_is_shown_and_no_health() {
+        let message = "the proxy does not run: nobody answers at http://127.0.0.1:7861";
+        let config = configured();
+        let configured = Configured::of(&config, None, message.to_owned()).unwrap();
+        let page = plain(&configured.page());
+        assert!(page.starts_with("the proxy does not run"), "{page}");
+        let endpoint = config.clusters[0].endpoints.iter().next().unwrap();
+        assert!(page.contains(&endpoint.id().to_string()), "{page}");
+        let data = serde_json::to_value(&configured).unwrap();
+        assert_eq!(data["running"], false);
+        let fields = data["clusters"][0]["endpoints"][0].as_object().unwrap();
+        for invented in ["status", "is_healthy", "breaker", "queued", "in_flight"] {
+            assert!(!fields.contains_key(invented), "{invented}");
+        }
+        assert!(!page.contains("healthy"), "{page}");
+        assert!(!data.to_string().contains("sk-test"));
+    }
+
+    // CLI-04, CLI-05
+    #[test]
+    fn an_unknown_cluster_is_refused_without_a_proxy_too() {
+        let config = configured();
+        let Err(failure) = Configured::of(&config, Some("cloud"), String::new()) else {
+            panic!("it was found");
+        };
+        assert_eq!(failure.exit, Exit::Unknown);
+        let known = &config.clusters[0].name;
+        assert!(failure.message.contains(&**known), "{failure}");
+    }
+
+    // CLI-05
+    #[test]
+    fn the_exit_code_says_that_the_proxy_does_not_run() {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let args = Args {
+            target: Target {
+                admin: Some(format!("http://127.0.0.1:{port}")),
+            },
+            what: What::Status { name: None },
+        };
+        let global = Global {
+            config: None::<PathBuf>,
+            json: true,
+            log: None,
+            log_format: Format::Human,
+        };
+        let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
+        assert_eq!(run(&args, &global, &environment), Ok(Exit::NotRunning));
+    }
+}

@@ -1,0 +1,349 @@
+//! What Prometheus is told.
+//!
+//! [`Metrics`] counts finished requests; it is a [`RecordSink`] and knows nothing but records.
+//! What is true now (requests in flight, breakers, who may be used) is no count: it is looked up
+//! when somebody asks, so that it is never stale and an endpoint that left leaves no value behind.
+//!
+//! A label has few values: names of the configuration and closed lists. What a client can
+//! invent, a model for example, is none.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metrics::{
+    SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    with_local_recorder,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use qcc_core::record::{Answer, Record, RecordSink, SendResult};
+
+use crate::admin::view::EndpointView;
+use crate::explain::name_of;
+
+/// Upper bounds of the histograms, in seconds: from a cached answer to the default deadline.
+const BUCKETS: [f64; 13] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+
+/// Samples wait in memory until they are sorted into buckets; this often they are, also if
+/// nobody ever asks.
+const UPKEEP_EVERY: u64 = 1_024;
+
+/// Counts finished requests.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    finished: AtomicU64,
+}
+
+impl Metrics {
+    /// Counters at zero. Nothing of it is global: two of them do not know each other.
+    pub(crate) fn new() -> Self {
+        let recorder = recorder();
+        with_local_recorder(&recorder, describe_counts);
+        Self {
+            recorder,
+            finished: AtomicU64::new(0),
+        }
+    }
+
+    /// Everything in the text format of Prometheus, with the state of `endpoints` as it is now.
+    pub(crate) fn render(&self, endpoints: &[EndpointView]) -> String {
+        let state = recorder();
+        with_local_recorder(&state, || {
+            describe_state();
+            gauge!("qcc_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+            for endpoint in endpoints {
+                show(endpoint);
+            }
+        });
+        let mut text = self.recorder.handle().render();
+        text.push_str(&state.handle().render());
+        text
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let builder = PrometheusBuilder::new();
+    match builder.set_buckets(&BUCKETS) {
+        Ok(builder) => builder.build_recorder(),
+        // Only an empty list of buckets is refused.
+        Err(_) => PrometheusBuilder::new().build_recorder(),
+    }
+}
+
+fn describe_counts() {
+    describe_counter!(
+        "qcc_requests_total",
+        "Finished requests, by what the client got: its status, or the name of our error."
+    );
+    describe_histogram!(
+        "qcc_request_duration_seconds",
+        "How long requests took, their bodies included."
+    );
+    describe_histogram!(
+        "qcc_commit_seconds",
+        "How long it took until the client could be given the first byte."
+    );
+    describe_counter!(
+        "qcc_failovers_total",
+        "Requests that got an answer after another endpoint had failed."
+    );
+    describe_counter!(
+        "qcc_sends_total",
+        "Requests sent to upstreams, by why they were sent and what came of them."
+    );
+    describe_counter!(
+        "qcc_failures_total",
+        "Failed or broken sends, by kind, class and blame."
+    );
+    describe_counter!(
+        "qcc_left_out_total",
+        "How often an endpoint was left out of a choice, by reason."
+    );
+    describe_counter!("qcc_tokens_total", "Tokens, as upstreams told them.");
+    describe_counter!(
+        "qcc_bindings_total",
+        "What happened to bindings of sessions."
+    );
+}
+
+fn describe_state() {
+    describe_gauge!("qcc_build_info", "1, with the version.");
+    describe_gauge!(
+        "qcc_endpoint_in_flight",
+        "Requests in flight, bodies included."
+    );
+    describe_gauge!(
+        "qcc_endpoint_eligible",
+        "1 if the endpoint may be used now."
+    );
+    describe_gauge!(
+        "qcc_endpoint_out",
+        "1 for the reason for which the endpoint may not be used now."
+    );
+    describe_gauge!(
+        "qcc_endpoint_healthy",
+        "1 if the endpoint counts as healthy."
+    );
+    describe_gauge!(
+        "qcc_breaker_state",
+        "1 for the state of the breaker, else 0."
+    );
+    describe_gauge!("qcc_breaker_failures", "Counted failures in a row.");
+}
+
+/// Sets the gauges of one endpoint.
+fn show(endpoint: &EndpointView) {
+    let labels = [
+        ("cluster", SharedString::from(endpoint.cluster.clone())),
+        ("endpoint", SharedString::from(endpoint.name.clone())),
+        ("endpoint_id", SharedString::from(endpoint.id.clone())),
+    ];
+    let with = |key: &'static str, value: String| {
+        let [a, b, c] = labels.clone();
+        [a, b, c, (key, SharedString::from(value))]
+    };
+    let flag = |set: bool| f64::from(u8::from(set));
+    gauge!("qcc_endpoint_in_flight", &labels).set(f64::from(endpoint.in_flight));
+    gauge!("qcc_endpoint_eligible", &labels).set(flag(endpoint.out.is_none()));
+    gauge!("qcc_endpoint_healthy", &labels).set(flag(endpoint.is_healthy));
+    gauge!("qcc_breaker_failures", &labels).set(f64::from(endpoint.breaker.failures));
+    for state in ["closed", "open", "half_open"] {
+        let is = flag(endpoint.breaker.state == state);
+        gauge!("qcc_breaker_state", &with("state", state.to_owned())).set(is);
+    }
+    if let Some(out) = &endpoint.out {
+        gauge!("qcc_endpoint_out", &with("reason", out.reason.clone())).set(1.0);
+    }
+}
+
+/// Counts one finished request.
+fn count(record: &Record) {
+    let cluster = record
+        .cluster
+        .clone()
+        .map_or(SharedString::const_str(""), SharedString::from);
+    let dialect = record.dialect.map_or("", |dialect| dialect.as_str());
+    let (outcome, code): (_, SharedString) = match record.answer {
+        Answer::Relayed { status } => ("relayed", status.as_str().to_owned().into()),
+        Answer::Interrupted { status, .. } => ("interrupted", status.as_str().to_owned().into()),
+        Answer::Failed(kind) => ("failed", name_of(kind).into()),
+        Answer::Canceled => ("canceled", "".into()),
+        _ => ("pending", "".into()),
+    };
+    counter!("qcc_requests_total", "cluster" => cluster.clone(), "dialect" => dialect,
+        "outcome" => outcome, "code" => code)
+    .increment(1);
+    histogram!("qcc_request_duration_seconds", "cluster" => cluster.clone(), "dialect" => dialect)
+        .record(record.duration);
+    if let Some(committed) = record.committed {
+        histogram!("qcc_commit_seconds", "cluster" => cluster.clone(), "dialect" => dialect)
+            .record(committed);
+        if record.visits.len() > 1 {
+            counter!("qcc_failovers_total", "cluster" => cluster.clone()).increment(1);
+        }
+    }
+    for visit in &record.visits {
+        for out in &visit.left_out {
+            left_out(&cluster, out.reason.as_str(), 1);
+        }
+        for (reason, times) in visit.others.iter() {
+            left_out(&cluster, reason.as_str(), times);
+        }
+    }
+    for (endpoint, send) in record.sends() {
+        let name = endpoint.map_or(SharedString::const_str(""), |endpoint| {
+            SharedString::from(endpoint.name().clone())
+        });
+        let (result, verdict) = match send.result {
+            SendResult::Clean => ("clean", None),
+            SendResult::Failed { verdict, .. } => ("failed", Some(verdict)),
+            SendResult::Broken(verdict) => ("broken", Some(verdict)),
+            SendResult::Refused(_) => ("refused", None),
+            SendResult::Canceled => ("canceled", None),
+            _ => ("pending", None),
+        };
+        counter!("qcc_sends_total", "cluster" => cluster.clone(), "endpoint" => name.clone(),
+            "send" => send.kind.as_str(), "result" => result)
+        .increment(1);
+        if let Some(verdict) = verdict {
+            counter!("qcc_failures_total", "cluster" => cluster.clone(), "endpoint" => name,
+                "kind" => verdict.kind.as_str(), "class" => verdict.kind.class().as_str(),
+                "blame" => verdict.blame.as_str())
+            .increment(1);
+        }
+    }
+    if let Some(usage) = record.usage {
+        let told = [
+            ("input", usage.input),
+            ("cached", usage.cached),
+            ("output", usage.output),
+        ];
+        for (kind, tokens) in told {
+            if let Some(tokens) = tokens {
+                counter!("qcc_tokens_total", "cluster" => cluster.clone(), "kind" => kind)
+                    .increment(tokens);
+            }
+        }
+    }
+    if let Some(binding) = record.binding {
+        counter!("qcc_bindings_total", "cluster" => cluster, "transition" => binding.as_str())
+            .increment(1);
+    }
+}
+
+fn left_out(cluster: &SharedString, reason: &'static str, times: u32) {
+    counter!("qcc_left_out_total", "cluster" => cluster.clone(), "reason" => reason)
+        .increment(times.into());
+}
+
+impl RecordSink for Metrics {
+    fn finished(&self, record: Arc<Record>) {
+        with_local_recorder(&self.recorder, || count(&record));
+        let finished = self.finished.fetch_add(1, Ordering::Relaxed) + 1;
+        if finished.is_multiple_of(UPKEEP_EVERY) {
+            self.recorder.handle().run_upkeep();
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics")
+            .field("finished", &self.finished)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fake;
+    use crate::explain::samples;
+
+    fn lines(metrics: &Metrics, endpoints: &[EndpointView]) -> Vec<String> {
+        let text = metrics.render(endpoints);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn assert_has(lines: &[String], line: &str) {
+        assert!(
+            lines.iter().any(|known| known == line),
+            "{line} in {lines:#?}"
+        );
+    }
+
+    // XPL-04
+    #[test]
+    fn a_record_is_counted_by_what_it_tells() {
+        let metrics = Metrics::new();
+        metrics.finished(Arc::new(samples::failed_over()));
+        metrics.finished(Arc::new(samples::nobody()));
+        let lines = lines(&metrics, &[]);
+        for line in [
+            r#"qcc_requests_total{cluster="claude",dialect="anthropic",outcome="relayed",code="200"} 1"#,
+            r#"qcc_requests_total{cluster="claude",dialect="anthropic",outcome="failed",code="no_endpoint"} 1"#,
+            r#"qcc_failovers_total{cluster="claude"} 1"#,
+            r#"qcc_sends_total{cluster="claude",endpoint="relay",send="rotation",result="clean"} 1"#,
+            r#"qcc_failures_total{cluster="claude",endpoint="relay",kind="rate_limit",class="rate_limit",blame="credential"} 1"#,
+            r#"qcc_left_out_total{cluster="claude",reason="cooling"} 3"#,
+            r#"qcc_tokens_total{cluster="claude",kind="output"} 512"#,
+            r#"qcc_bindings_total{cluster="claude",transition="rebound"} 1"#,
+            r#"qcc_request_duration_seconds_count{cluster="claude",dialect="anthropic"} 2"#,
+            r#"qcc_request_duration_seconds_bucket{cluster="claude",dialect="anthropic",le="5"} 2"#,
+        ] {
+            assert_has(&lines, line);
+        }
+    }
+
+    // XPL-05
+    #[test]
+    fn what_a_client_can_invent_is_no_label() {
+        let metrics = Metrics::new();
+        for record in samples::all() {
+            metrics.finished(Arc::new(record));
+        }
+        let text = metrics.render(&[]);
+        assert!(text.contains("qcc_requests_total"), "{text}");
+        for invented in ["claude-sonnet", "client-7", "0707", "sk-test"] {
+            assert!(!text.contains(invented), "{invented} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_state_is_what_it_is_now_and_leaves_nothing_behind() {
+        let metrics = Metrics::new();
+        let shown = lines(&metrics, &[fake::healthy("official"), fake::open("relay")]);
+        for (name, line) in [
+            ("official", r#"qcc_endpoint_in_flight{ENDPOINT} 2"#),
+            ("official", r#"qcc_endpoint_eligible{ENDPOINT} 1"#),
+            (
+                "official",
+                r#"qcc_breaker_state{ENDPOINT,state="closed"} 1"#,
+            ),
+            ("relay", r#"qcc_endpoint_eligible{ENDPOINT} 0"#),
+            ("relay", r#"qcc_endpoint_out{ENDPOINT,reason="open"} 1"#),
+            ("relay", r#"qcc_breaker_state{ENDPOINT,state="closed"} 0"#),
+            ("relay", r#"qcc_breaker_state{ENDPOINT,state="open"} 1"#),
+        ] {
+            let id = fake::healthy(name).id;
+            let labels = format!(r#"cluster="claude",endpoint="{name}",endpoint_id="{id}""#);
+            assert_has(&shown, &line.replace("ENDPOINT", &labels));
+        }
+        assert!(!metrics.render(&[]).contains("relay"));
+    }
+
+    #[test]
+    fn samples_do_not_pile_up_when_nobody_asks() {
+        let metrics = Metrics::new();
+        let record = Arc::new(samples::nobody());
+        for _ in 0..UPKEEP_EVERY {
+            metrics.finished(record.clone());
+        }
+        let lines = lines(&metrics, &[]);
+        let count = r#"qcc_request_duration_seconds_count{cluster="claude",dialect="anthropic"}"#;
+        assert_has(&lines, &format!("{count} {UPKEEP_EVERY}"));
+    }
+}
