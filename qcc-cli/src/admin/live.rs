@@ -147,3 +147,75 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
             .map(|remaining| now.date.after(remaining)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::admin::fake;
+    use crate::config::{self, Environment};
+    use crate::records::Records;
+    use crate::stack;
+
+    fn live(stopping: Arc<AtomicBool>) -> Live {
+        let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
+        let config = config::load(None, &environment).unwrap();
+        let sink = Arc::new(Records::default());
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| stack::build(cluster, sink.clone()).unwrap())
+            .collect();
+        Live::new(clusters, move || stopping.load(Ordering::Relaxed))
+    }
+
+    // CLI-15, CLI-20, SEL-06, SEL-08
+    #[test]
+    fn a_switched_endpoint_shows_it_at_once_and_keeps_the_rest() {
+        let live = live(Arc::default());
+        let member = &live.members()[0];
+        let before = live.status(member, fake::date()).unwrap();
+        assert!(before.enabled && before.is_healthy);
+        assert_eq!(before.status, "unknown");
+        assert_eq!(before.out, None);
+
+        assert_eq!(live.switch(member, false), Some(true));
+        assert_eq!(live.switch(member, false), Some(false));
+        let off = live.status(member, fake::date()).unwrap();
+        assert!(!off.enabled && !off.operator_enabled && !off.is_healthy);
+        assert_eq!(off.out.unwrap().reason, "disabled");
+        assert_eq!(live.clusters()[0].eligible, 0);
+
+        assert_eq!(live.switch(member, true), Some(true));
+        assert_eq!(live.status(member, fake::date()), Some(before));
+    }
+
+    // CLI-20
+    #[test]
+    fn an_endpoint_that_is_no_member_has_no_state() {
+        let live = live(Arc::default());
+        let mut gone = live.members()[0].clone();
+        gone.cluster = "elsewhere".into();
+        assert_eq!(live.status(&gone, fake::date()), None);
+        assert_eq!(live.switch(&gone, false), None);
+    }
+
+    #[test]
+    fn stopping_is_asked_each_time() {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let live = live(stopping.clone());
+        assert!(!live.is_stopping());
+        stopping.store(true, Ordering::Relaxed);
+        assert!(live.is_stopping());
+    }
+
+    // SEC-01
+    #[test]
+    fn a_shown_endpoint_has_no_key() {
+        let live = live(Arc::default());
+        let view = live.status(&live.members()[0], fake::date()).unwrap();
+        assert!(!serde_json::to_string(&view).unwrap().contains("sk-test"));
+    }
+}

@@ -14,6 +14,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-qcc-request
 /// No text that a caller sent is repeated beyond this many bytes.
 const LONGEST_ECHO: usize = 200;
 
+/// A sentence names this many of the known names; the field beside it has more.
+const LISTED: usize = 20;
+
 /// A refusal: a status, a stable type, a sentence that says what to do, perhaps more fields.
 ///
 /// A handler returns it like any answer; the outermost layer knows the request id and writes
@@ -77,7 +80,11 @@ impl Refusal {
         let name = cut(name, LONGEST_ECHO);
         let list = match &*known {
             [] => "there is none".to_owned(),
-            _ => format!("known are {}", known.join(", ")),
+            few if few.len() <= LISTED => format!("known are {}", few.join(", ")),
+            many => {
+                let more = many.len() - LISTED;
+                format!("known are {} and {more} more", many[..LISTED].join(", "))
+            }
         };
         Self::new(
             StatusCode::NOT_FOUND,

@@ -229,6 +229,17 @@ async fn an_unknown_cluster_is_answered_with_the_known_ones() {
     assert_eq!(body["error"]["known"], serde_json::json!(["claude", "gpt"]));
 }
 
+// CLI-20
+#[tokio::test]
+async fn a_sentence_names_a_few_of_many_endpoints_and_the_field_has_more() {
+    let many = (0..150).map(|number| healthy(&format!("e{number:03}")));
+    let (_, router) = Fake::default().with("claude", many).admin();
+    let (_, body) = json(&router, Method::GET, "/admin/v1/endpoints/none").await;
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("and 130 more."), "{message}");
+    assert_eq!(body["error"]["known"].as_array().unwrap().len(), 150);
+}
+
 // CLI-15, CLI-20
 #[tokio::test]
 async fn switching_says_what_changed_and_changes_nothing_the_second_time() {

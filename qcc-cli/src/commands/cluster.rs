@@ -61,10 +61,10 @@ pub(super) fn run(
         What::List => None,
     };
     match seen {
-        Ok(Seen::List(clusters)) => operator.output.show(&clusters, |stream| {
+        Ok(Seen::List(clusters)) => operator.output.show(&Running::new(&clusters), |stream| {
             stream.write_all(clusters_page(&clusters).as_bytes())
         })?,
-        Ok(Seen::Status(clusters)) => operator.output.show(&clusters, |stream| {
+        Ok(Seen::Status(clusters)) => operator.output.show(&Running::new(&clusters), |stream| {
             stream.write_all(status_page(&clusters).as_bytes())
         })?,
         Err(failure) if failure.exit == Exit::NotRunning => {
@@ -89,6 +89,22 @@ pub(super) fn run(
 enum Seen {
     List(Vec<ClusterView>),
     Status(Vec<ClusterStatus>),
+}
+
+/// The same for programs, who see by `running` whether it is live.
+#[derive(Serialize)]
+struct Running<'a, T> {
+    running: bool,
+    clusters: &'a [T],
+}
+
+impl<'a, T> Running<'a, T> {
+    const fn new(clusters: &'a [T]) -> Self {
+        Self {
+            running: true,
+            clusters,
+        }
+    }
 }
 
 async fn list(client: &Client) -> Result<Vec<ClusterView>, Failure> {

@@ -1,7 +1,6 @@
 //! `qcc endpoint enable` and `qcc endpoint disable`.
 
-use std::io::{self, Write};
-
+use anstyle::Style;
 use clap::Subcommand;
 
 use super::operate::{Operator, wait};
@@ -10,6 +9,7 @@ use crate::cli::Global;
 use crate::client::{Client, Target, segment};
 use crate::config::Environment;
 use crate::output::{Exit, Failure};
+use crate::paragraph;
 
 /// The options of `endpoint`.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,9 +44,9 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let operator = Operator::new(&args.target, global, environment)?;
     let switched = wait(switch(&operator.client, &args.what))?;
-    operator
-        .output
-        .show(&switched, |stream| write(stream, &switched))?;
+    operator.output.show(&switched, |stream| {
+        stream.write_all(page(&switched).as_bytes())
+    })?;
     Ok(Exit::Success)
 }
 
@@ -61,11 +61,12 @@ async fn switch(client: &Client, what: &What) -> Result<Switched, Failure> {
         .await
 }
 
-fn write(stream: &mut dyn Write, switched: &Switched) -> io::Result<()> {
+fn page(switched: &Switched) -> String {
+    let mut page = String::new();
     for one in &switched.endpoints {
-        writeln!(stream, "{}", one.message)?;
+        paragraph::push(&mut page, Style::new(), 0, &one.message);
     }
-    Ok(())
+    page
 }
 
 #[cfg(test)]
@@ -89,12 +90,10 @@ mod tests {
         let first = switch(&client, &off).await.unwrap();
         let again = switch(&client, &off).await.unwrap();
         assert_eq!(fake.clusters()[0].eligible, 0);
-        let mut text = Vec::new();
-        write(&mut text, &first).unwrap();
-        write(&mut text, &again).unwrap();
+        let text = page(&first) + &page(&again);
         let id = &first.endpoints[0].id;
         assert_eq!(
-            String::from_utf8(text).unwrap(),
+            text,
             format!(
                 "claude/official ({id}) is off for new requests; those in flight end normally.\n\
                  claude/official ({id}) was off already; nothing changed.\n"
