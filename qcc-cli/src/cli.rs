@@ -59,6 +59,9 @@ pub(crate) struct Serve {
     /// Listen on this port, in place of the configured one; 0 takes a free one
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
+    /// Serve the admin API on this port, in place of the configured one; 0 takes a free one
+    #[arg(long, value_name = "N")]
+    pub(crate) admin_port: Option<u16>,
 }
 
 /// What to do with the configuration.
@@ -96,7 +99,10 @@ mod tests {
         assert_eq!(cli.global.config, Some(PathBuf::from("f")));
         assert!(matches!(
             cli.command,
-            Command::Serve(Serve { port: Some(8081) })
+            Command::Serve(Serve {
+                port: Some(8081),
+                admin_port: None
+            })
         ));
         assert!(Cli::try_parse_from(["qcc", "serve", "--port", "70000"]).is_err());
     }

@@ -233,7 +233,7 @@ struct Proxy {
 
 impl Proxy {
     fn start(port: &str) -> Self {
-        let mut child = qcc(&["serve", "--json", "--port", port])
+        let mut child = qcc(&["serve", "--json", "--port", port, "--admin-port", "0"])
             .envs([("HOME", "/nope"), KEY])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -39,6 +39,9 @@ pub(super) fn run(
     if let Some(port) = options.port {
         config.listen.set_port(port);
     }
+    if let Some(port) = options.admin_port {
+        config.admin.listen.set_port(port);
+    }
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
     telemetry::init(level, global.log_format)?;
     tokio::runtime::Builder::new_multi_thread()
@@ -59,7 +62,7 @@ async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     let phases = shutdown::on_signals()?;
     let listener = server::bind(config.listen, "choose another one with --port N").await?;
-    let remedy = "choose another one with admin.listen in the configuration";
+    let remedy = "choose another one with --admin-port N";
     let admin_listener = server::bind(config.admin.listen, remedy).await?;
     let running = Running {
         listen: listener.local_addr()?,
