@@ -18,6 +18,7 @@
 pub(crate) mod fake;
 mod guard;
 mod live;
+mod member;
 mod refusal;
 mod routes;
 pub(crate) mod view;
@@ -37,16 +38,16 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use qcc_core::endpoint::EndpointId;
 use qcc_core::exchange::RequestId;
 use qcc_core::time::{self, Duration, WallClock};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
+use self::member::{resolve, switched};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
-    ClusterStatus, ClusterView, EndpointView, Page, Readiness, RequestView, Switched, SwitchedOne,
+    ClusterStatus, ClusterView, EndpointView, Page, Readiness, RequestView, Switched,
 };
 use crate::explain::Explanation;
 use crate::metrics::Metrics;
@@ -57,6 +58,7 @@ use crate::shutdown::Phases;
 
 pub(crate) use self::guard::Guard;
 pub(crate) use self::live::Live;
+pub(crate) use self::member::Member;
 pub(crate) use self::routes::ROUTES;
 
 /// How many entries a page has unless told otherwise.
@@ -64,9 +66,6 @@ const PAGE: usize = 100;
 
 /// And how many at most.
 pub(crate) const LARGEST_PAGE: usize = 1_000;
-
-/// Fewer digits of an id are a name that nobody has.
-const SHORTEST_PREFIX: usize = 4;
 
 /// How many of the newest request ids an unknown one is answered with.
 const KNOWN_REQUESTS: usize = 5;
@@ -84,27 +83,6 @@ pub(crate) trait Operations: Send + Sync + 'static {
     /// Switches `member` on or off for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool>;
-}
-
-/// An endpoint in a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
-    /// The cluster.
-    pub(crate) cluster: Arc<str>,
-    /// The id.
-    pub(crate) id: EndpointId,
-    /// The name, which no other member of the cluster has.
-    pub(crate) name: Arc<str>,
-}
-
-impl Member {
-    fn full_name(&self) -> String {
-        format!("{}/{}", self.cluster, self.name)
-    }
-
-    fn shown(&self) -> String {
-        format!("{} ({})", self.full_name(), self.id)
-    }
 }
 
 /// What the routes work on.
@@ -165,88 +143,6 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").finish_non_exhaustive()
     }
-}
-
-fn switched(member: &Member, enabled: bool, changed: bool) -> SwitchedOne {
-    let name = member.shown();
-    let message = match (enabled, changed) {
-        (true, true) => format!(
-            "{name} is on: refused credentials are forgotten, its breaker is closed, and the next \
-             request may use it."
-        ),
-        (false, true) => {
-            format!("{name} is off for new requests; those in flight end normally.")
-        }
-        (true, false) => format!("{name} was on already; nothing changed."),
-        (false, false) => format!("{name} was off already; nothing changed."),
-    };
-    if changed {
-        tracing::info!(
-            cluster = &*member.cluster,
-            endpoint = %member.id,
-            name = &*member.name,
-            "{} by the operator",
-            if enabled { "enabled" } else { "disabled" }
-        );
-    }
-    SwitchedOne {
-        cluster: member.cluster.to_string(),
-        id: member.id.to_string(),
-        name: member.name.to_string(),
-        changed,
-        enabled,
-        message,
-    }
-}
-
-/// The members that `text` means: by name, `cluster/name`, or a prefix of the id. A name goes
-/// before an id, and what is found has to be one endpoint, though perhaps in several clusters.
-fn resolve(members: &[Member], text: &str) -> Result<Vec<Member>, Refusal> {
-    let matching = |test: &dyn Fn(&Member) -> bool| -> Vec<Member> {
-        members
-            .iter()
-            .filter(|member| test(member))
-            .cloned()
-            .collect()
-    };
-    let mut found = matching(&|member| *member.name == *text || member.full_name() == text);
-    if found.is_empty() && text.len() >= SHORTEST_PREFIX {
-        let prefix = text.to_ascii_lowercase();
-        found = matching(&|member| member.id.to_string() == prefix);
-        if found.is_empty() {
-            found = matching(&|member| hex(member.id).starts_with(&prefix));
-        }
-    }
-    let Some(first) = found.first() else {
-        let known = members
-            .iter()
-            .take(LARGEST_PAGE)
-            .map(Member::shown)
-            .collect();
-        return Err(Refusal::unknown("endpoint", text, known));
-    };
-    if found.iter().all(|member| member.id == first.id) {
-        return Ok(found);
-    }
-    let candidates: Vec<_> = found.iter().map(Member::shown).collect();
-    Err(Refusal::new(
-        StatusCode::CONFLICT,
-        "ambiguous",
-        format!(
-            "`{}` may be {}; say which by `cluster/name` or by its id.",
-            Refusal::echo(text),
-            candidates.join(" or ")
-        ),
-    )
-    .with("candidates", candidates))
-}
-
-fn hex(id: EndpointId) -> String {
-    use fmt::Write as _;
-    id.as_bytes().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Which page of a list.
