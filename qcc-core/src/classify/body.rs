@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_millis(50);
 pub struct WatchedBody<B> {
     body: Option<B>,
     watch: Option<Box<dyn Watch>>,
+    // The next bytes, once nothing more comes: a server that knows the length of an answer does
+    // not ask for its end.
+    last: Option<Bytes>,
     tail: Tail,
     broken: Option<(Verdict, Option<BoxError>)>,
     idle: Duration,
@@ -89,6 +92,7 @@ impl<B> WatchedBody<B> {
         Self {
             body: Some(body),
             watch: None,
+            last: None,
             tail,
             broken: None,
             idle,
@@ -124,6 +128,20 @@ impl<B> WatchedBody<B> {
             Ok(()) => self.end(),
             Err(missing) => self.break_off(verdict.unwrap_or(missing), source),
         }
+    }
+
+    /// The next bytes that may go out. The last ones of a whole answer end it.
+    fn release(&mut self) -> Option<Bytes> {
+        let watch = self.watch.as_mut()?;
+        let bytes = self.last.take().or_else(|| watch.release())?;
+        self.ending.bytes += bytes.len() as u64;
+        if self.tail == Tail::Ended && self.broken.is_none() {
+            self.last = watch.release();
+            if self.last.is_none() {
+                self.finish();
+            }
+        }
+        Some(bytes)
     }
 
     fn finish(&mut self) -> Option<BoxError> {
@@ -176,6 +194,9 @@ where
                         Progress::Broken(verdict) => self.break_off(verdict, None),
                     }
                 }
+                if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                    self.end_or_break(None, None);
+                }
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
@@ -214,8 +235,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         loop {
-            if let Some(bytes) = this.watch.as_mut().and_then(|watch| watch.release()) {
-                this.ending.bytes += bytes.len() as u64;
+            if let Some(bytes) = this.release() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if this.tail == Tail::Ended {

@@ -469,3 +469,68 @@ async fn an_answer_that_is_passed_on_breaks_without_a_closing_event() {
     let error = body.frame().await.unwrap().unwrap_err();
     assert!(Interrupted::find(&*error).unwrap().closing().is_none());
 }
+
+// BRK-12
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_known_length_ends_with_its_last_byte() {
+    let upstream = tower::service_fn(|_| {
+        let body = crate::testing::Script::new([Ok("held"), Ok("go"), Ok("end")]);
+        ready(Ok::<_, BoxError>(Response::new(body)))
+    });
+    let mut service = ErrorClassify::new(upstream, Arc::new(Whole), Timeouts::default());
+    let (request, exchange) = asked(false);
+    let mut body = send(&mut service, request).await.unwrap().into_body();
+    for expected in ["held", "go", "end"] {
+        assert!(!body.is_end_stream());
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), expected);
+    }
+    // A server does not ask for more.
+    assert!(body.is_end_stream());
+    drop(body);
+    assert_eq!(result(&exchange), SendResult::Clean);
+}
+
+/// Holds everything to its end.
+#[derive(Debug)]
+struct Whole;
+
+impl Classify for Whole {
+    fn head(&self, _: Sent<'_>, _: &http::response::Parts) -> Plan {
+        Plan::Watch(Box::new(WholeWatch(ToyWatch::default())))
+    }
+
+    fn failure(&self, _: Sent<'_>, _: &http::response::Parts, _: &[u8], _: Instant) -> Verdict {
+        Verdict::new(Kind::Server)
+    }
+}
+
+struct WholeWatch(ToyWatch);
+
+impl Watch for WholeWatch {
+    fn data(&mut self, data: Bytes, _: Instant) -> Progress {
+        self.0.pieces.push_back(data);
+        Progress::More
+    }
+
+    fn end(&mut self, _: Instant) -> Result<(), Verdict> {
+        self.0.committed = true;
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        self.0.committed = true;
+    }
+
+    fn release(&mut self) -> Option<Bytes> {
+        self.0.release()
+    }
+
+    fn closing(&mut self) -> Option<Bytes> {
+        None
+    }
+
+    fn hold(&self) -> Hold {
+        self.0.hold()
+    }
+}
