@@ -1,4 +1,4 @@
-//! Bodies: the one request body below Retry, and the guarded response body of every layer.
+//! The one request body below Retry.
 
 use std::any::Any;
 use std::fmt;
@@ -11,11 +11,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::error::BoxError;
-use crate::failure::{Interrupted, Kind, find};
 
 /// The body of a request on its way to an upstream: bytes in memory, which can be cloned and so
 /// be sent again, or a stream that is larger than the limit, which cannot.
@@ -292,111 +290,5 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Stitched<B> {
             Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
         }
-    }
-}
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It came to its proper end.
-    Clean,
-    /// It broke.
-    Broken(Kind),
-    /// Nobody wanted the rest of it.
-    Canceled,
-}
-
-/// Something that is counted or lent for as long as an answer lasts.
-pub trait Guard {
-    /// Called exactly once, at the end of the answer. Must not panic.
-    fn settle(self, settled: Settled);
-}
-
-pin_project! {
-    /// A response body that settles a [`Guard`] when it ends: at its last frame, at its end, at
-    /// an error, or when it is dropped, whichever is first.
-    #[derive(Debug)]
-    pub struct Guarded<B, G: Guard> {
-        #[pin]
-        body: B,
-        guard: Option<G>,
-    }
-
-    impl<B, G: Guard> PinnedDrop for Guarded<B, G> {
-        fn drop(this: Pin<&mut Self>) {
-            settle(this.project().guard, Settled::Canceled);
-        }
-    }
-}
-
-impl<B: Body, G: Guard> Guarded<B, G> {
-    /// Guards `body`. A body that is at its end already settles the guard at once, because
-    /// nobody may ever poll it.
-    pub fn new(body: B, guard: G) -> Self {
-        let mut guard = Some(guard);
-        if body.is_end_stream() {
-            settle(&mut guard, Settled::Clean);
-        }
-        Self { body, guard }
-    }
-}
-
-fn settle<G: Guard>(guard: &mut Option<G>, settled: Settled) {
-    if let Some(guard) = guard.take() {
-        guard.settle(settled);
-    }
-}
-
-impl<B, G> Body for Guarded<B, G>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-    G: Guard,
-{
-    type Data = B::Data;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        let mut this = self.project();
-        Poll::Ready(match ready!(this.body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                if this.body.is_end_stream() {
-                    settle(this.guard, Settled::Clean);
-                }
-                Some(Ok(frame))
-            }
-            Some(Err(error)) => {
-                let error = error.into();
-                settle(this.guard, settled_by(&*error));
-                Some(Err(error))
-            }
-            None => {
-                settle(this.guard, Settled::Clean);
-                None
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// How an answer ended whose body gave this error. Without a classifier every error is a
-/// transport failure; one of the client's own body is nobody's.
-fn settled_by(error: &(dyn std::error::Error + 'static)) -> Settled {
-    if let Some(interrupted) = Interrupted::find(error) {
-        Settled::Broken(interrupted.kind())
-    } else if find::<RequestBodyError>(error).is_some() {
-        Settled::Canceled
-    } else {
-        Settled::Broken(Kind::Transport)
     }
 }

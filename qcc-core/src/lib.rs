@@ -8,6 +8,7 @@ pub mod error;
 pub mod exchange;
 pub mod facts;
 pub mod failure;
+pub mod guard;
 pub mod inspect;
 pub mod record;
 pub mod time;

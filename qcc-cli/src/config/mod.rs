@@ -1,8 +1,8 @@
 //! The configuration: one YAML file, or what the environment offers without one.
 //!
 //! Reading goes in three steps. [`tree`] turns the text into nodes that know their place,
-//! [`reader`] takes typed values out of them and collects every problem, [`load`] knows the keys
-//! and builds a [`Config`] that cannot hold an invalid value. Only [`env`] looks at the
+//! [`reader`] takes typed values out of them and collects every problem, [`load()`] knows the keys
+//! and builds a [`Config`] that cannot hold an invalid value. Only [`mod@env`] looks at the
 //! environment; everything else takes it as an argument.
 
 mod cluster;

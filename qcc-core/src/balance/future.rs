@@ -14,9 +14,10 @@ use tower::util::Oneshot;
 use super::member::Member;
 use super::snapshot::Held;
 use crate::available::Query;
-use crate::body::{Guarded, RequestBody};
+use crate::body::RequestBody;
 use crate::error::{BoxError, NoEndpoint};
 use crate::exchange::Exchange;
+use crate::guard::Guarded;
 use crate::time::{self, Instant};
 
 pin_project! {

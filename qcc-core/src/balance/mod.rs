@@ -74,8 +74,9 @@ pub use self::snapshot::Held;
 
 use self::future::Contested;
 use self::snapshot::{Chooser, Snapshot};
-use crate::body::{Guarded, RequestBody};
+use crate::body::RequestBody;
 use crate::error::BoxError;
+use crate::guard::Guarded;
 use crate::record::Tier;
 use crate::time;
 use crate::visit::{Admission, Visit};

@@ -5,14 +5,16 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::StatusCode;
 use tracing::{info, warn};
 
 use super::config::Config;
 use super::state::{LastFailure, Pass, Refusal, Snapshot, State, Ticket, Transition};
 use crate::available::{Availability, Available, Query};
-use crate::body::{Guard, Settled};
 use crate::endpoint::Endpoint;
+use crate::error::BoxError;
 use crate::failure::{Blame, Failed, Kind};
+use crate::guard::{Guard, Settled};
 use crate::time::{self, Instant};
 use crate::visit::Admission;
 
@@ -224,24 +226,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The answer was committed.
-    pub(super) fn commit(&mut self) {
-        if let Some(ticket) = &mut self.ticket
-            && ticket.pass != Pass::Ordinary
-        {
-            *ticket = self.breaker.step(|core| core.state.committed(*ticket));
-        }
-    }
-
-    /// The request failed before its commit point. Only what is blamed on the endpoint counts.
-    pub(super) fn fail_by(self, error: &(dyn std::error::Error + 'static)) {
-        match Failed::verdict_if_sent(error) {
-            Some(verdict) if verdict.blame == Blame::Endpoint => self.fail(verdict.kind),
-            _ => drop(self),
-        }
-    }
-
-    fn fail(mut self, kind: Kind) {
+    fn count(mut self, kind: Kind) {
         if !kind.counts() {
             return;
         }
@@ -266,10 +251,27 @@ impl Permit {
 }
 
 impl Guard for Permit {
+    fn commit(&mut self, _: StatusCode) {
+        if let Some(ticket) = &mut self.ticket
+            && ticket.pass != Pass::Ordinary
+        {
+            *ticket = self.breaker.step(|core| core.state.committed(*ticket));
+        }
+    }
+
+    fn fail(self, error: BoxError) -> BoxError {
+        match Failed::verdict_if_sent(&*error) {
+            Some(verdict) if verdict.blame == Blame::Endpoint => self.count(verdict.kind),
+            // Dropped: what is not blamed on the endpoint says nothing of it.
+            _ => {}
+        }
+        error
+    }
+
     fn settle(self, settled: Settled) {
         match settled {
             Settled::Clean => self.end(),
-            Settled::Broken(kind) => self.fail(kind),
+            Settled::Broken(kind) => self.count(kind),
             Settled::Canceled => drop(self),
         }
     }

@@ -20,7 +20,6 @@
 //! `poll_ready`: a service that was readied and not called would hold a slot for ever.
 
 mod config;
-mod future;
 mod handle;
 mod layer;
 mod state;
@@ -32,13 +31,13 @@ use http_body::Body;
 use tower::Service;
 
 pub use self::config::{Config, InvalidConfig};
-pub use self::future::ResponseFuture;
 pub use self::handle::{Breaker, Permit};
 pub use self::layer::CircuitBreakerLayer;
 pub use self::state::{LastFailure, Phase, Snapshot};
-use crate::body::{Guarded, RequestBody};
+use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::failure::Refused;
+use crate::guard::{Guarded, GuardedFuture};
 use crate::visit::{Admission, Visit};
 
 /// One endpoint's service behind its breaker.
@@ -81,7 +80,7 @@ where
 {
     type Response = Response<Guarded<B, Permit>>;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = GuardedFuture<S::Future, Permit>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -91,9 +90,9 @@ where
         let visit = request.extensions().get::<Visit>();
         let admission = visit.map_or(Admission::Normal, |visit| visit.admission);
         match self.breaker.admit(admission) {
-            Ok(permit) => ResponseFuture::admitted(self.inner.call(request), permit),
+            Ok(permit) => GuardedFuture::new(self.inner.call(request), permit),
             Err(refusal) => {
-                ResponseFuture::refused(Refused::new(refusal.reason, refusal.until, request))
+                GuardedFuture::refused(Refused::new(refusal.reason, refusal.until, request))
             }
         }
     }

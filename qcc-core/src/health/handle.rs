@@ -9,10 +9,11 @@ use tracing::{error, info};
 
 use super::state::{Ended, Failure, Snapshot, State, Transition};
 use crate::available::{Availability, Available, Query};
-use crate::body::{Guard, Settled};
 use crate::endpoint::Endpoint;
+use crate::error::BoxError;
 use crate::exchange::Exchange;
 use crate::failure::{Failed, Verdict};
+use crate::guard::{Guard, Settled};
 use crate::time::{self, Duration, Instant};
 
 /// The health of one endpoint: given to its [layer](super::TrackHealthLayer), registered as a gate,
@@ -180,31 +181,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The answer was committed.
-    pub(super) fn commit(&mut self, status: StatusCode) {
-        self.answered = Some(time::now().saturating_duration_since(self.started));
-        self.good = status.is_success();
-    }
-
-    /// The call failed before its commit point.
-    pub(super) fn fail_by(mut self, error: &(dyn std::error::Error + 'static)) {
-        let Some(verdict) = Failed::verdict_if_sent(error) else {
-            return;
-        };
-        let now = time::now();
-        let status = Failed::find(error).and_then(Failed::status);
-        self.answered = status.map(|_| now.saturating_duration_since(self.started));
-        self.fail(
-            now,
-            Failure {
-                verdict,
-                status,
-                committed: false,
-            },
-        );
-    }
-
-    fn fail(self, now: Instant, failure: Failure) {
+    fn record(self, now: Instant, failure: Failure) {
         let ended = self.ended(now);
         let transition = self.enter(now, |state| state.failed(ended, failure));
         let (endpoint, name) = (self.health.0.endpoint.id(), self.health.0.endpoint.name());
@@ -250,13 +227,33 @@ impl Call {
 }
 
 impl Guard for Call {
+    fn commit(&mut self, status: StatusCode) {
+        self.answered = Some(time::now().saturating_duration_since(self.started));
+        self.good = status.is_success();
+    }
+
+    fn fail(mut self, error: BoxError) -> BoxError {
+        if let Some(verdict) = Failed::verdict_if_sent(&*error) {
+            let now = time::now();
+            let status = Failed::find(&*error).and_then(Failed::status);
+            self.answered = status.map(|_| now.saturating_duration_since(self.started));
+            let failure = Failure {
+                verdict,
+                status,
+                committed: false,
+            };
+            self.record(now, failure);
+        }
+        error
+    }
+
     fn settle(self, settled: Settled) {
         match settled {
             Settled::Clean => {
                 let now = time::now();
                 self.enter(now, |state| state.succeeded(self.ended(now), self.good));
             }
-            Settled::Broken(kind) => self.fail(
+            Settled::Broken(kind) => self.record(
                 time::now(),
                 Failure {
                     verdict: Verdict::new(kind),

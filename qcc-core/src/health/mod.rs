@@ -19,7 +19,6 @@
 //! A call is entered when its answer ends, with the whole of its outcome. A call that the
 //! client gave up says nothing and is not entered.
 
-mod future;
 mod handle;
 mod layer;
 mod marks;
@@ -31,13 +30,13 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::Service;
 
-pub use self::future::ResponseFuture;
 pub use self::handle::{Call, Health};
 pub use self::layer::TrackHealthLayer;
 pub use self::state::{AuthFailure, LastFailure, Snapshot, Status, is_healthy};
-use crate::body::{Guarded, RequestBody};
+use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::exchange::Exchange;
+use crate::guard::{Guarded, GuardedFuture};
 
 /// One endpoint's service, whose calls are entered in its record.
 #[derive(Clone, Debug)]
@@ -79,7 +78,7 @@ where
 {
     type Response = Response<Guarded<B, Call>>;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = GuardedFuture<S::Future, Call>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -87,7 +86,7 @@ where
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let call = self.health.begin(Exchange::of(request.extensions_mut()));
-        ResponseFuture::new(self.inner.call(request), call)
+        GuardedFuture::new(self.inner.call(request), call)
     }
 }
 

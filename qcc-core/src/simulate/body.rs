@@ -13,9 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::ledger::Seat;
-use crate::body::Guarded;
 use crate::error::BoxError;
 use crate::failure::find;
+use crate::guard::Guarded;
 use crate::time::Duration;
 
 /// What a server has to do to a connection to give a client this fault.

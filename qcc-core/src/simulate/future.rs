@@ -15,9 +15,10 @@ use super::asked::Asked;
 use super::body::{ConnectionFault, Pieces, SimulatedBody, SocketFault};
 use super::ledger::Seat;
 use super::plan::Plan;
-use crate::body::{Collect, Guard as _, RequestBody, Settled};
+use crate::body::{Collect, RequestBody};
 use crate::error::BoxError;
 use crate::failure::Kind;
+use crate::guard::{Guard as _, Settled};
 use crate::time;
 
 /// Larger than what any vendor takes.

@@ -9,7 +9,7 @@ use http::Request;
 
 use super::behaviour::Behaviour;
 use super::script::Script;
-use crate::body::{Guard, Settled};
+use crate::guard::{Guard, Settled};
 use crate::time::Instant;
 
 /// What happened at a simulated endpoint so far.

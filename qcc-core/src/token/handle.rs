@@ -9,11 +9,11 @@ use tracing::{info, warn};
 use super::source::TokenSource;
 use super::state::{Place, Ring, TokenState, Transition};
 use crate::available::{Availability, Available, Query, Reason};
-use crate::body::{Guard, Settled};
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::failure::{Blame, Failed, Kind, Verdict};
+use crate::guard::{Guard, Settled};
 use crate::time::{self, Instant};
 
 /// The credentials of one endpoint: given to its [layer](super::TokenPoolLayer), registered as
@@ -203,23 +203,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The send failed before its commit point. Returns the error that is to go up: what the
-    /// failure of one credential means for the endpoint as a whole.
-    pub(super) fn fail_by(self, error: BoxError) -> BoxError {
-        match Failed::verdict_if_sent(&*error) {
-            Some(verdict) if verdict.blame == Blame::Credential => {
-                let judged = self.fail(verdict);
-                if judged == verdict {
-                    error
-                } else {
-                    rejudge(error, verdict, judged)
-                }
-            }
-            _ => error,
-        }
-    }
-
-    fn fail(&self, verdict: Verdict) -> Verdict {
+    fn judge(&self, verdict: Verdict) -> Verdict {
         let now = time::now();
         let (transition, judged) = self.tokens.change(|ring| {
             let transition = ring.failed(self.place, verdict, now);
@@ -270,13 +254,27 @@ fn rejudge(error: BoxError, verdict: Verdict, judged: Verdict) -> BoxError {
 }
 
 impl Guard for Lease {
+    fn fail(self, error: BoxError) -> BoxError {
+        match Failed::verdict_if_sent(&*error) {
+            Some(verdict) if verdict.blame == Blame::Credential => {
+                let judged = self.judge(verdict);
+                if judged == verdict {
+                    error
+                } else {
+                    rejudge(error, verdict, judged)
+                }
+            }
+            _ => error,
+        }
+    }
+
     fn settle(self, settled: Settled) {
         match settled {
             Settled::Clean if self.tokens.is_notable() => {
                 self.tokens.change(|ring| ring.succeeded(self.place));
             }
             Settled::Broken(kind) if kind.blame() == Blame::Credential => {
-                self.fail(Verdict::new(kind));
+                self.judge(Verdict::new(kind));
             }
             _ => {}
         }

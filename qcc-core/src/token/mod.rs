@@ -13,7 +13,6 @@
 //! The [`Tokens`] handle is a gate: the endpoint is left out while all credentials cool down or
 //! are refused. A cool-down ends by itself, without a task that has to run.
 
-mod future;
 mod handle;
 mod layer;
 mod source;
@@ -25,14 +24,14 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::Service;
 
-pub use self::future::ResponseFuture;
 pub use self::handle::{Lease, TokenStatus, Tokens};
 pub use self::layer::TokenPoolLayer;
 pub use self::source::TokenSource;
 pub use self::state::TokenState;
-use crate::body::{Guarded, RequestBody};
+use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::failure::Refused;
+use crate::guard::{Guarded, GuardedFuture};
 use crate::record::Event;
 use crate::time;
 use crate::visit::Visit;
@@ -77,7 +76,7 @@ where
 {
     type Response = Response<Guarded<B, Lease>>;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = GuardedFuture<S::Future, Lease>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -93,9 +92,9 @@ where
                     visit.exchange.note(Event::Credential(name), now);
                 }
                 visit.credential = credential;
-                ResponseFuture::leased(self.inner.call(request), lease)
+                GuardedFuture::new(self.inner.call(request), lease)
             }
-            Err((reason, until)) => ResponseFuture::refused(Refused::new(reason, until, request)),
+            Err((reason, until)) => GuardedFuture::refused(Refused::new(reason, until, request)),
         }
     }
 }
