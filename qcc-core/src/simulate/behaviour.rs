@@ -44,6 +44,8 @@ pub enum Behaviour {
     Truncated,
     /// A 200 whose body is no text (`garbage`).
     Garbage,
+    /// Bytes that are no HTTP in the place of an answer (`not-http`).
+    NotHttp,
     /// The connection is reset in the middle of the event after so many (`cut:3`).
     Cut(u32),
     /// Silence for ever after so many events (`stall:3`).
@@ -120,6 +122,7 @@ const SAMPLES: &[&str] = &[
     "empty",
     "truncated",
     "garbage",
+    "not-http",
     "cut:0",
     "cut:1",
     "cut:5",
@@ -242,6 +245,7 @@ fn parse(text: &str) -> Option<Behaviour> {
         ("empty", None) => Behaviour::Empty,
         ("truncated", None) => Behaviour::Truncated,
         ("garbage", None) => Behaviour::Garbage,
+        ("not-http", None) => Behaviour::NotHttp,
         ("no-end", None) => Behaviour::NoEnd,
         ("gzip", None) => Behaviour::Gzip { announced: true },
         ("gzip", Some("unannounced")) => Behaviour::Gzip { announced: false },
@@ -312,6 +316,7 @@ impl fmt::Display for Behaviour {
             Self::Empty => f.write_str("empty"),
             Self::Truncated => f.write_str("truncated"),
             Self::Garbage => f.write_str("garbage"),
+            Self::NotHttp => f.write_str("not-http"),
             Self::Cut(events) => write!(f, "cut:{events}"),
             Self::Stall(events) => write!(f, "stall:{events}"),
             Self::ErrorAfter(events) => write!(f, "error:{events}"),

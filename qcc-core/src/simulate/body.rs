@@ -28,6 +28,8 @@ pub enum SocketFault {
     Reset,
     /// Close it before the announced length of the body was sent.
     Truncate,
+    /// Answer with bytes that are no HTTP, and close it.
+    NotHttp,
 }
 
 /// The error of a simulated connection: that of the service before the head of an answer, that
@@ -44,6 +46,7 @@ impl ConnectionFault {
             SocketFault::Refuse => io::ErrorKind::ConnectionRefused,
             SocketFault::Reset => io::ErrorKind::ConnectionReset,
             SocketFault::Truncate => io::ErrorKind::UnexpectedEof,
+            SocketFault::NotHttp => io::ErrorKind::InvalidData,
         };
         Self {
             action,
@@ -70,6 +73,7 @@ impl fmt::Display for ConnectionFault {
             SocketFault::Refuse => "the simulated endpoint refused the connection",
             SocketFault::Reset => "the simulated endpoint reset the connection",
             SocketFault::Truncate => "the simulated endpoint ended the answer before its length",
+            SocketFault::NotHttp => "the simulated endpoint does not speak HTTP",
         })
     }
 }

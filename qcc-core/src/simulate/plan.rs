@@ -36,6 +36,7 @@ impl Plan {
         let after = match behaviour {
             Behaviour::Refuse => return Self::Fault(SocketFault::Refuse),
             Behaviour::Reset => return Self::Fault(SocketFault::Reset),
+            Behaviour::NotHttp => return Self::Fault(SocketFault::NotHttp),
             Behaviour::Hang => return Self::Hang,
             Behaviour::Slow { first, .. } => *first,
             _ => Duration::ZERO,

@@ -456,11 +456,12 @@ async fn every_behaviour_ends_as_it_says_in_every_form() {
             let name = behaviour.to_string();
             let met = meet(form, &name).await;
             let context = format!("{name} {form:?}");
-            let has_head = !matches!(name.as_str(), "refuse" | "reset" | "hang");
+            let has_head = !matches!(name.as_str(), "refuse" | "reset" | "not-http" | "hang");
             let expected = match &behaviour {
                 Behaviour::Refuse => End::Fault(SocketFault::Refuse),
                 Behaviour::Reset | Behaviour::Cut(_) => End::Fault(SocketFault::Reset),
                 Behaviour::Truncated => End::Fault(SocketFault::Truncate),
+                Behaviour::NotHttp => End::Fault(SocketFault::NotHttp),
                 Behaviour::Hang | Behaviour::Stall(_) => End::Silence,
                 _ => End::Clean,
             };
