@@ -176,3 +176,34 @@ pub mod upstream;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+// The Rust in the documents compiles and does what they say.
+#[cfg(all(doctest, feature = "llm", feature = "reqwest", feature = "simulate"))]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/architecture.md")]
+    struct Architecture;
+
+    #[doc = include_str!("../../docs/cancel-safety.md")]
+    struct CancelSafety;
+
+    #[doc = include_str!("../../docs/configuration.md")]
+    struct Configuration;
+
+    #[doc = include_str!("../../docs/embedding.md")]
+    struct Embedding;
+
+    #[doc = include_str!("../../docs/failures.md")]
+    struct Failures;
+
+    #[doc = include_str!("../../docs/stack-order.md")]
+    struct StackOrder;
+
+    #[doc = include_str!("../../docs/streaming.md")]
+    struct Streaming;
+
+    #[doc = include_str!("../../docs/writing-a-policy.md")]
+    struct WritingAPolicy;
+}
