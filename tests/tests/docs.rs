@@ -247,22 +247,23 @@ fn last_resort_and_restart_are_described() {
     }
 }
 
-/// Every text between `before` and the next quotation mark in the files of `folder`, tests aside.
-fn quoted(folder: &str, before: &[&str]) -> BTreeSet<String> {
+/// The texts in quotation marks in the files of `folder`, tests aside, if what stands before one
+/// is `wanted`.
+fn quoted(folder: &str, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "rs") {
+        let is_test = path.file_stem().is_some_and(|name| name == "tests");
+        if is_test || path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         let text = fs::read_to_string(path).unwrap();
-        let code = text
-            .split("#[cfg(test)]\nmod tests {")
-            .next()
-            .unwrap_or_default();
-        for before in before {
-            let pieces = code.split(before).skip(1);
-            found.extend(pieces.filter_map(|piece| Some(piece.split_once('"')?.0.to_owned())));
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let pieces: Vec<_> = code.split('"').collect();
+        for pair in pieces.windows(2) {
+            if wanted(pair[0]) {
+                found.insert(pair[1].to_owned());
+            }
         }
     }
     found
@@ -293,21 +294,41 @@ fn every_admin_route_is_described() {
 
 // DOC-07
 #[test]
-fn every_refusal_of_the_proxy_is_described() {
+fn every_refusal_of_the_proxy_and_of_its_admin_api_is_described() {
     let doc = read("docs/failures.md");
-    for code in quoted("qcc-cli/src/server", &["code: \""]) {
+    let codes = quoted("qcc-cli/src/server", |before| before.ends_with("code: "));
+    assert!(codes.contains("unknown_route"), "{codes:?}");
+    for code in codes {
         assert!(doc.contains(&format!("| `{code}` |")), "{code}");
     }
+    // A status, then the type.
+    let types = quoted("qcc-cli/src/admin", |before| {
+        let argument = before.rsplit("StatusCode::").next().unwrap_or_default();
+        let status = argument.trim_end().strip_suffix(',');
+        before.contains("StatusCode::") && status.is_some_and(is_constant)
+    });
+    assert!(types.contains("not_found"), "{types:?}");
+    for kind in types {
+        assert!(
+            section(&doc, "Admin routes").contains(&format!("`{kind}`")),
+            "{kind}"
+        );
+    }
+}
+
+fn is_constant(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
 // CFG-06
 #[test]
 fn every_key_of_the_configuration_is_described() {
     let doc = read("docs/configuration.md");
-    let keys = quoted(
-        "qcc-cli/src/config",
-        &[".get(\"", "number(\"", "duration(\""],
-    );
+    let keys = quoted("qcc-cli/src/config", |before| {
+        [".get(", "number(", "duration("]
+            .iter()
+            .any(|call| before.ends_with(call))
+    });
     assert!(
         keys.contains("base_url") && keys.contains("first_byte"),
         "{keys:?}"
