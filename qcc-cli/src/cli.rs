@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{cluster, endpoint, explain, requests};
+use crate::commands::{cluster, endpoint, explain, requests, simulate};
 use crate::output::Exit;
 use crate::telemetry::Format;
 
@@ -40,6 +40,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Start the proxy
     Serve(Serve),
+    /// Serve fake upstreams with faults, to test against
+    Simulate(simulate::Simulate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),

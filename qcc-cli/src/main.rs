@@ -14,6 +14,7 @@ mod records;
 mod running;
 mod server;
 mod shutdown;
+mod simulator;
 mod stack;
 mod telemetry;
 

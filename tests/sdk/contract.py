@@ -29,6 +29,12 @@ FAULTS = {
     "stall-before-output": "stall:1",
 }
 
+# One that calls the request invalid is not to blame until others disagree often.
+BLAMELESS = {"foreign-error-as-success"}
+
+# Half of a streamed answer is more than its first output.
+UNSTREAMED = {"truncated"}
+
 # A rejection of the request itself.
 REJECTION = "the simulated model takes no such thing"
 REJECTED = f"status:400;message={REJECTION}"
@@ -118,16 +124,19 @@ class Contract:
     # STR-03
     def test_faults_before_the_commit_point_are_invisible(self):
         for fault in FAULTS:
+            failed = 0 if fault in BLAMELESS else 1
             with self.subTest(fault):
                 self.assertEqual(self.ask(self.of(fault)), self.text_of("good"))
                 state = self.proxy.idle_endpoint(fault, fault)
-                self.assertEqual((state["failed"], state["in_flight"]), (1, 0))
+                self.assertEqual((state["failed"], state["in_flight"]), (failed, 0))
+            if fault in UNSTREAMED:
+                continue
             with self.subTest(fault, streamed=True):
                 cluster = f"{fault}-streamed"
                 texts = list(self.stream(self.of(cluster)))
                 self.assertEqual("".join(texts), self.text_of("good"))
                 state = self.proxy.idle_endpoint(cluster, fault)
-                self.assertEqual((state["failed"], state["in_flight"]), (1, 0))
+                self.assertEqual((state["failed"], state["in_flight"]), (failed, 0))
 
     # STR-04, BRK-12
     def test_a_cut_stream_raises_and_the_third_opens_the_breaker(self):

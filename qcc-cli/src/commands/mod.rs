@@ -7,6 +7,7 @@ pub(crate) mod explain;
 mod operate;
 pub(crate) mod requests;
 mod serve;
+pub(crate) mod simulate;
 
 use crate::cli::{Command, Global};
 use crate::config::Environment;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     let environment = Environment::of_process();
     match command {
         Command::Serve(options) => serve::run(*options, global, &environment),
+        Command::Simulate(options) => simulate::run(options, global, &environment),
         Command::Config(what) => config::run(*what, global, &environment),
         Command::Cluster(args) => cluster::run(args, global, &environment),
         Command::Endpoint(args) => endpoint::run(args, global, &environment),
