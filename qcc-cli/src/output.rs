@@ -160,6 +160,20 @@ impl Output {
             writeln!(stream, "{} {failure}", styled(BAD.bold(), "error:"))
         };
     }
+
+    /// Tells on standard error what should be seen to, though the command goes on.
+    pub(crate) fn warning(self, what: impl fmt::Display) {
+        let mut stream = anstream::stderr().lock();
+        // Nobody is left to be told if this fails.
+        let _ = if self.json {
+            write_json(
+                &mut stream,
+                &serde_json::json!({ "warning": what.to_string() }),
+            )
+        } else {
+            writeln!(stream, "{} {what}", styled(WARN.bold(), "warning:"))
+        };
+    }
 }
 
 fn write_json<T: Serialize>(stream: &mut impl Write, value: &T) -> io::Result<()> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qcc_tests::source::{Named, Source, files};
 
-const VOCABULARY: [&str; 11] = [
+const VOCABULARY: [&str; 12] = [
     "available",
     "body",
     "credential",
@@ -26,6 +26,7 @@ const VOCABULARY: [&str; 11] = [
     "exchange",
     "facts",
     "failure",
+    "guard",
     "record",
     "time",
     "visit",

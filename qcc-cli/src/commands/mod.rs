@@ -11,7 +11,7 @@ pub(crate) mod simulate;
 
 use crate::cli::{Command, Global};
 use crate::config::Environment;
-use crate::output::{Exit, Failure};
+use crate::output::{Exit, Failure, Output};
 
 /// Runs `command`.
 ///
@@ -19,7 +19,11 @@ use crate::output::{Exit, Failure};
 ///
 /// It failed; the failure says why and what to do.
 pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
-    let environment = Environment::of_process();
+    let (environment, bad) = Environment::of_process();
+    if matches!(command, Command::Serve(_) | Command::Config(_)) {
+        let output = Output::new(global.json);
+        bad.iter().for_each(|bad| output.warning(bad));
+    }
     match command {
         Command::Serve(options) => serve::run(*options, global, &environment),
         Command::Simulate(options) => simulate::run(options, global, &environment),
