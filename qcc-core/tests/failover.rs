@@ -20,23 +20,33 @@ use tower::{ServiceExt as _, service_fn};
 
 /// What each host answers, in order; 200 when nothing is left. Counts calls.
 #[derive(Clone, Default)]
-struct Hosts(Arc<Mutex<HashMap<String, (VecDeque<u16>, usize)>>>);
+struct Hosts(Arc<Mutex<HashMap<String, Host>>>);
+
+#[derive(Default)]
+struct Host {
+    script: VecDeque<u16>,
+    calls: usize,
+}
 
 impl Hosts {
     fn script(&self, host: &str, statuses: &[u16]) {
         let mut hosts = self.0.lock().unwrap();
-        hosts.entry(host.to_owned()).or_default().0 = statuses.iter().copied().collect();
+        hosts.entry(host.to_owned()).or_default().script = statuses.iter().copied().collect();
     }
 
     fn calls(&self, host: &str) -> usize {
-        self.0.lock().unwrap().get(host).map_or(0, |host| host.1)
+        self.0
+            .lock()
+            .unwrap()
+            .get(host)
+            .map_or(0, |host| host.calls)
     }
 
     fn answer(&self, host: &str) -> u16 {
         let mut hosts = self.0.lock().unwrap();
-        let (script, calls) = hosts.entry(host.to_owned()).or_default();
-        *calls += 1;
-        script.pop_front().unwrap_or(200)
+        let host = hosts.entry(host.to_owned()).or_default();
+        host.calls += 1;
+        host.script.pop_front().unwrap_or(200)
     }
 
     /// A stack over the hosts `a`, `b` and `c`, in this order of priority.
