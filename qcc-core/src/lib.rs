@@ -92,8 +92,8 @@
 //! programs: `embed.rs` over reqwest, `plain.rs` without an LLM in sight, `custom_policy.rs` with a
 //! policy of its own, `long_form.rs` with the same stack put together by hand. The long form and
 //! what breaks if two layers are swapped stand in
-//! [`docs/stack-order.md`](https://github.com/qcc-rs/qcc/blob/main/docs/stack-order.md); more about
-//! embedding in [`docs/embedding.md`](https://github.com/qcc-rs/qcc/blob/main/docs/embedding.md).
+//! `docs/stack-order.md`; more about
+//! embedding in `docs/embedding.md`.
 //!
 //! # What you can replace
 //!
@@ -115,7 +115,7 @@
 //! Everything that is counted, lent or reserved lives in the future and then in the body of the
 //! answer. Dropping either at any point gives back every permit, lease and place in flight,
 //! cancels the request at the upstream, and is counted against nobody. More in
-//! [`docs/cancel-safety.md`](https://github.com/qcc-rs/qcc/blob/main/docs/cancel-safety.md).
+//! `docs/cancel-safety.md`.
 //!
 //! # What it does not do
 //!
