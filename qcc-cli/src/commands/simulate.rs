@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use clap::Args;
 use qcc_core::simulate::{Script, Simulator};
 use serde::Serialize;
 
@@ -19,8 +18,8 @@ use crate::telemetry;
 const PORT: u16 = 7862;
 
 /// The options of `simulate`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Simulate {
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
     /// Listen on this port of 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = PORT)]
     port: u16,
@@ -73,12 +72,12 @@ impl FromStr for Named {
 ///
 /// The port cannot be listened on, or logging cannot start.
 pub(super) fn run(
-    options: &Simulate,
+    args: &Args,
     global: &Global,
     environment: &Environment,
 ) -> Result<Exit, Failure> {
     let output = Output::new(global.json);
-    if options.list {
+    if args.list {
         list(output)?;
         return Ok(Exit::Success);
     }
@@ -87,20 +86,20 @@ pub(super) fn run(
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(simulate(options, output))
+        .block_on(simulate(args, output))
 }
 
-async fn simulate(options: &Simulate, output: Output) -> Result<Exit, Failure> {
-    let simulator = options
+async fn simulate(args: &Args, output: Output) -> Result<Exit, Failure> {
+    let simulator = args
         .endpoints
         .iter()
         .fold(Simulator::new(), |simulator, named| {
             simulator.endpoint(named.name.as_str(), named.script.clone())
         });
     let phases = shutdown::on_signals()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let server = SimulatorServer::bind(address, simulator).await?;
-    let started = Started::new(server.address()?, &options.endpoints);
+    let started = Started::new(server.address()?, &args.endpoints);
     output.show(&started, |stream| started.write(stream))?;
     server.run(phases).await;
     tracing::info!("stopped");
