@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{cluster, endpoint, explain, requests, simulate};
+use crate::commands::{cluster, demo, endpoint, explain, requests, simulate};
 use crate::output::Exit;
 use crate::telemetry::Format;
 
@@ -40,8 +40,11 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Start the proxy
     Serve(Serve),
+    /// See failover at work: simulated endpoints that fail in every way, and clients that notice
+    /// nothing
+    Demo(demo::Args),
     /// Serve fake upstreams with faults, to test against
-    Simulate(simulate::Simulate),
+    Simulate(simulate::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),

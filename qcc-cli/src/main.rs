@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod demo;
 mod explain;
 mod metrics;
 mod moment;

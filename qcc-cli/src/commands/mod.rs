@@ -2,11 +2,12 @@
 
 pub(crate) mod cluster;
 mod config;
+pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
 mod operate;
 pub(crate) mod requests;
-mod serve;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 
 use crate::cli::{Command, Global};
@@ -26,7 +27,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     }
     match command {
         Command::Serve(options) => serve::run(*options, global, &environment),
-        Command::Simulate(options) => simulate::run(options, global, &environment),
+        Command::Demo(args) => demo::run(args, global, &environment),
+        Command::Simulate(args) => simulate::run(args, global, &environment),
         Command::Config(what) => config::run(*what, global, &environment),
         Command::Cluster(args) => cluster::run(args, global, &environment),
         Command::Endpoint(args) => endpoint::run(args, global, &environment),

@@ -51,50 +51,85 @@ pub(super) fn run(
 }
 
 async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
-    let records = Arc::new(Records::new(DEFAULT_CAPACITY));
-    let metrics = Arc::new(Metrics::new());
-    let sinks: [Arc<dyn RecordSink>; 3] = [Arc::new(RequestLog), records.clone(), metrics.clone()];
-    let sink = Arc::new(FanOut::new(sinks));
-    let clusters = config
-        .clusters
-        .iter()
-        .map(|cluster| stack::build(cluster, sink.clone()))
-        .collect::<Result<Vec<_>, _>>()?;
     let phases = shutdown::on_signals()?;
-    let listener = server::bind(config.listen, "choose another one with --port N").await?;
-    let remedy = "choose another one with --admin-port N";
-    let admin_listener = server::bind(config.admin.listen, remedy).await?;
-    let running = Running {
-        listen: listener.local_addr()?,
-        admin: admin_listener.local_addr()?,
-        config: Arc::new(config),
-        clusters,
-    };
-    announce(&running, output)?;
-
-    let mut background = JoinSet::new();
-    for cluster in &running.clusters {
-        background.spawn(cluster.handle.maintenance());
-    }
-    let stopping = phases.clone();
-    let admin = Admin {
-        operations: Arc::new(Live::new(running.clusters.clone(), move || {
-            stopping.has_reached(Phase::Draining)
-        })),
-        records,
-        metrics,
-        clock: Arc::new(SystemClock),
-    };
-    let token = running.config.admin.token.as_ref().map(Secret::expose);
-    let router = admin::router(admin, Guard::new(running.config.admin.listen, token));
-    let grace = running.config.shutdown;
-    tokio::join!(
-        accept(listener, &running, phases.clone()),
-        admin::serve(admin_listener, router, phases, grace),
-    );
-    background.shutdown().await;
+    let opened = Opened::new(config, [Arc::new(RequestLog) as Arc<dyn RecordSink>]).await?;
+    announce(&opened.running, output)?;
+    opened.run(phases).await;
     tracing::info!("stopped");
     Ok(Exit::Success)
+}
+
+/// A proxy that is ready: its clusters are built, and clients may connect.
+pub(crate) struct Opened {
+    pub(crate) running: Running,
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    records: Arc<Records>,
+    metrics: Arc<Metrics>,
+}
+
+impl Opened {
+    /// Builds the clusters and takes the addresses. The record of each finished request goes to
+    /// `sinks`, too.
+    ///
+    /// # Errors
+    ///
+    /// A cluster cannot be built, or an address cannot be listened on.
+    pub(crate) async fn new(
+        config: Config,
+        sinks: impl IntoIterator<Item = Arc<dyn RecordSink>>,
+    ) -> Result<Self, Failure> {
+        let records = Arc::new(Records::new(DEFAULT_CAPACITY));
+        let metrics = Arc::new(Metrics::new());
+        let own: [Arc<dyn RecordSink>; 2] = [records.clone(), metrics.clone()];
+        let sink = Arc::new(FanOut::new(sinks.into_iter().chain(own)));
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| stack::build(cluster, sink.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let listener = server::bind(config.listen, "choose another one with --port N").await?;
+        let remedy = "choose another one with --admin-port N";
+        let admin_listener = server::bind(config.admin.listen, remedy).await?;
+        Ok(Self {
+            running: Running {
+                listen: listener.local_addr()?,
+                admin: admin_listener.local_addr()?,
+                config: Arc::new(config),
+                clusters,
+            },
+            listener,
+            admin_listener,
+            records,
+            metrics,
+        })
+    }
+
+    /// Serves requests and the admin API until the phases say to stop.
+    pub(crate) async fn run(self, phases: shutdown::Phases) {
+        let running = self.running;
+        let mut background = JoinSet::new();
+        for cluster in &running.clusters {
+            background.spawn(cluster.handle.maintenance());
+        }
+        let stopping = phases.clone();
+        let admin = Admin {
+            operations: Arc::new(Live::new(running.clusters.clone(), move || {
+                stopping.has_reached(Phase::Draining)
+            })),
+            records: self.records,
+            metrics: self.metrics,
+            clock: Arc::new(SystemClock),
+        };
+        let token = running.config.admin.token.as_ref().map(Secret::expose);
+        let router = admin::router(admin, Guard::new(running.config.admin.listen, token));
+        let grace = running.config.shutdown;
+        tokio::join!(
+            accept(self.listener, &running, phases.clone()),
+            admin::serve(self.admin_listener, router, phases, grace),
+        );
+        background.shutdown().await;
+    }
 }
 
 /// Serves requests until the phases say to stop.

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use clap::Args;
 use qcc_core::simulate::{Script, Simulator};
 use serde::Serialize;
 
@@ -19,15 +18,15 @@ use crate::telemetry;
 const PORT: u16 = 7862;
 
 /// The options of `simulate`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Simulate {
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
     /// Listen on this port of 127.0.0.1; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = PORT)]
     port: u16,
     /// An endpoint and what it does, like a=status:503; repeat it for several
     #[arg(long = "endpoint", value_name = "NAME=BEHAVIOUR")]
     endpoints: Vec<Named>,
-    /// Into so many pieces the text of a streamed answer is cut
+    /// Into so many pieces the text of a streamed answer is cut; 3 without it
     #[arg(long, value_name = "N")]
     deltas: Option<usize>,
     /// List what an endpoint can do, and exit
@@ -76,12 +75,12 @@ impl FromStr for Named {
 ///
 /// The port cannot be listened on, or logging cannot start.
 pub(super) fn run(
-    options: &Simulate,
+    args: &Args,
     global: &Global,
     environment: &Environment,
 ) -> Result<Exit, Failure> {
     let output = Output::new(global.json);
-    if options.list {
+    if args.list {
         list(output)?;
         return Ok(Exit::Success);
     }
@@ -90,24 +89,24 @@ pub(super) fn run(
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(simulate(options, output))
+        .block_on(simulate(args, output))
 }
 
-async fn simulate(options: &Simulate, output: Output) -> Result<Exit, Failure> {
-    let simulator = options
+async fn simulate(args: &Args, output: Output) -> Result<Exit, Failure> {
+    let simulator = args
         .endpoints
         .iter()
         .fold(Simulator::new(), |simulator, named| {
             let mut script = named.script.clone();
-            if let Some(deltas) = options.deltas {
+            if let Some(deltas) = args.deltas {
                 script = script.with_deltas(deltas);
             }
             simulator.endpoint(named.name.as_str(), script)
         });
     let phases = shutdown::on_signals()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let server = SimulatorServer::bind(address, simulator).await?;
-    let started = Started::new(server.address()?, &options.endpoints);
+    let started = Started::new(server.address()?, &args.endpoints);
     output.show(&started, |stream| started.write(stream))?;
     server.run(phases).await;
     tracing::info!("stopped");

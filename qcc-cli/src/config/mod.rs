@@ -30,10 +30,12 @@ pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;
 
 /// Where the proxy listens unless told otherwise. Loopback: see SEC-05.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7860);
+pub(crate) const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7860);
 
 /// Where the admin API listens unless told otherwise.
-const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7861);
+pub(crate) const ADMIN_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7861);
 
 /// The first path segments of the APIs. No cluster may have such a name, because `/{cluster}/…`
 /// could then not be told from a route.
