@@ -1,1 +1,3 @@
-//! Shared.
+//! What the tests of the workspace share.
+
+pub mod harness;
