@@ -3,19 +3,20 @@
 //!
 //! The setting: the endpoint `a` is the best and faulty, `b` and `c` are fine. The session of the
 //! request is new, or bound to `a` by an answer that it gave before. The expectations are the
-//! failure kinds of the requirements ([`consequence`]) and the two tables of faults.
+//! table of failure kinds ([`consequence`]) and the two tables of faults.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use qcc_core::facts::Dialect;
-use qcc_core::failure::{Blame, Kind};
+use qcc_core::failure::Kind;
 use qcc_core::record::Transition;
 use qcc_core::simulate::Behaviour;
 use qcc_core::time::Duration;
 use qcc_tests::harness::{
-    Ask, DIALECTS, End, MODEL, SESSION, Seen, State, Token, World, answer, differences, visits,
+    Ask, DIALECTS, End, MODEL, SESSION, Seen, State, World, answer, consequence, differences,
+    visits,
 };
 
 /// What has to come of one request.
@@ -234,154 +235,6 @@ const SEQUENCES: &[(&str, &[Outcome])] = &[
     ),
 ];
 
-/// What a failure of one kind means for the endpoint that failed.
-struct Consequence {
-    /// What the record says of its sends.
-    sends: &'static str,
-    breaker: bool,
-    /// Whether it is blamed on endpoint or credential.
-    failed: bool,
-    cooling: Cooling,
-    refused: bool,
-    skips_model: bool,
-    /// Whether a session that was bound there stays.
-    keeps_session: bool,
-}
-
-enum Cooling {
-    No,
-    /// The endpoint itself, if it said for how long.
-    Endpoint,
-    /// Its credential, for so long unless the answer says for how long.
-    Credential(Duration),
-}
-
-/// The table of failure kinds.
-fn consequence(kind: Kind) -> Consequence {
-    let endpoint = Consequence {
-        sends: "",
-        breaker: true,
-        failed: true,
-        cooling: Cooling::No,
-        refused: false,
-        skips_model: false,
-        keeps_session: false,
-    };
-    let other = |sends, cooling| Consequence {
-        sends,
-        breaker: false,
-        cooling,
-        ..endpoint
-    };
-    let limited = |sends, rest| other(sends, Cooling::Credential(rest));
-    match kind {
-        Transport => Consequence {
-            sends: "first failed transport, quick failed transport",
-            ..endpoint
-        },
-        Timeout => Consequence {
-            sends: "first failed timeout",
-            ..endpoint
-        },
-        Overloaded => Consequence {
-            sends: "first failed overloaded",
-            cooling: Cooling::Endpoint,
-            ..endpoint
-        },
-        RateLimit => Consequence {
-            // 30 s are not more than the patience of a session.
-            keeps_session: true,
-            ..limited("first failed rate_limit", Duration::from_secs(30))
-        },
-        Quota => limited("first failed quota", Duration::from_secs(3600)),
-        Auth => Consequence {
-            refused: true,
-            ..other("first failed auth", Cooling::No)
-        },
-        NotFound => Consequence {
-            skips_model: true,
-            ..other("first failed not_found", Cooling::No)
-        },
-        InvalidRequest => Consequence {
-            failed: false,
-            keeps_session: true,
-            ..other("first failed invalid_request", Cooling::No)
-        },
-        Server => Consequence {
-            sends: "first failed server",
-            ..endpoint
-        },
-        _ => Consequence {
-            sends: "first failed unknown",
-            ..endpoint
-        },
-    }
-}
-
-/// The state of `name` after it answered well.
-fn answered(state: &State, name: &str) -> State {
-    State {
-        calls: state.calls + 1,
-        keys: vec![format!("sk-test-{name}")],
-        failures: 0,
-        consecutive_failures: 0,
-        status: "healthy",
-        total: state.total + 1,
-        ..state.clone()
-    }
-}
-
-/// The state of `a` after it failed like this before the commit point.
-fn failed(state: &State, kind: Kind, asks: Option<Duration>) -> State {
-    let consequence = consequence(kind);
-    let mut state = interrupted(state, consequence.breaker, consequence.failed);
-    if kind == Transport {
-        state.calls += 1;
-    }
-    let rest = match consequence.cooling {
-        Cooling::No => None,
-        Cooling::Endpoint => asks,
-        Cooling::Credential(rest) => {
-            let rest = asks.unwrap_or(rest);
-            state.token = Token::Cooling(rest);
-            state.token_failures += 1;
-            Some(rest)
-        }
-    };
-    if rest.is_some() {
-        state.status = "degraded";
-        state.is_healthy = false;
-        state.out = Some(("cooling", rest));
-    }
-    if consequence.refused {
-        state.status = "unhealthy";
-        state.enabled = false;
-        state.is_healthy = false;
-        state.auth_failed = true;
-        state.consecutive_failures += 1;
-        state.token = Token::Refused;
-        state.token_failures += 1;
-        state.out = Some(("auth_failed", None));
-    }
-    if consequence.skips_model {
-        state.models = vec![(MODEL.to_owned(), Duration::from_secs(600))];
-    }
-    state
-}
-
-/// The state of `a` after its committed answer broke.
-fn interrupted(state: &State, counts: bool, failed: bool) -> State {
-    State {
-        calls: state.calls + 1,
-        keys: vec!["sk-test-a".to_owned()],
-        failures: state.failures + u32::from(counts),
-        consecutive_failures: state.consecutive_failures + u32::from(counts),
-        total: state.total + 1,
-        failed: state.failed + u64::from(failed),
-        ..state.clone()
-    }
-}
-
 const fn idle(dialect: Dialect) -> Duration {
     match dialect {
         Dialect::Anthropic => Duration::from_secs(60),
@@ -471,7 +324,7 @@ impl Cell<'_> {
         if self.bound {
             let seen = world.send(&ask).await;
             assert!(seen.is_answer(), "{}: {}", self.name(), seen.text());
-            before = answered(&before, "a");
+            before = before.answered();
         }
         world.set("a", self.row.fault);
         let seen = world.send(&ask).await;
@@ -582,13 +435,13 @@ impl Cell<'_> {
     fn endpoints(&self, world: &World, before: &State) -> Vec<String> {
         let asks = self.row.asks;
         let a = match self.outcome() {
-            Fine => answered(before, "a"),
-            Elsewhere(kind) => failed(before, kind, asks),
-            Silent(_) | Late => failed(before, Timeout, asks),
-            Interrupted(..) | Stalled(_) | Told(..) => interrupted(before, true, true),
+            Fine => before.answered(),
+            Elsewhere(kind) => before.failed(kind, asks),
+            Silent(_) | Late => before.failed(Timeout, asks),
+            Interrupted(..) | Stalled(_) | Told(..) => before.interrupted(),
         };
         let b = match self.outcome() {
-            Elsewhere(_) | Silent(_) => answered(&State::untouched(), "b"),
+            Elsewhere(_) | Silent(_) => State::untouched().answered(),
             _ => State::untouched(),
         };
         let c = State::untouched();
@@ -640,13 +493,9 @@ impl Cell<'_> {
         let Some(record) = &seen.record else {
             return vec!["there is no record".to_owned()];
         };
-        let elsewhere = |kind: Kind| {
-            // RTY-09: after a failure of the credential, the next send is no attempt.
-            let next = match kind.blame() {
-                Blame::Credential => "rotation",
-                _ => "first",
-            };
-            format!("a: {}; b: {next} clean", consequence(kind).sends)
+        let elsewhere = |kind| {
+            let row = consequence(kind);
+            format!("a: {}; b: {} clean", row.sends("first"), row.next())
         };
         let (sends, answered) = match self.outcome() {
             Fine => ("a: first clean".to_owned(), "relayed 200".to_owned()),
@@ -777,10 +626,10 @@ async fn faults_that_pass_or_come_with_time_have_their_outcomes_in_turn() {
                     assert!(seen.is_answer(), "{cell}: {}", seen.text());
                     match *outcome {
                         Elsewhere(kind) => {
-                            a = failed(&a, kind, None);
-                            b = answered(&b, "b");
+                            a = a.failed(kind, None);
+                            b = b.answered();
                         }
-                        _ => a = answered(&a, "a"),
+                        _ => a = a.answered(),
                     }
                     let problems = [("a", &a), ("b", &b), ("c", &State::untouched())]
                         .map(|(name, state)| differences(name, state, &world.state(name)))
