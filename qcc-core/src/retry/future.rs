@@ -267,6 +267,7 @@ impl Journey {
         let exchange = self.exchange().clone();
         if let Some(none) = find::<NoEndpoint>(error) {
             exchange.withdraw(self.kind);
+            exchange.note(Event::Unsent, time::now());
             self.history.none_left(*none.reasons(), none.until());
             return Step::Conclude { expired: false };
         }
