@@ -166,7 +166,7 @@ impl State {
             Cooling::Nobody => None,
             Cooling::Endpoint => asks,
             Cooling::Credential(seconds) => {
-                let rest = asks.unwrap_or(Duration::from_secs(seconds));
+                let rest = asks.unwrap_or_else(|| Duration::from_secs(seconds));
                 state.token = Token::Cooling(rest);
                 Some(rest)
             }
