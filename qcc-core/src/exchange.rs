@@ -157,6 +157,24 @@ impl Exchange {
     ///
     /// [`Exhausted`] past the deadline, or if the send is an attempt and all are used up.
     pub(crate) fn begin_send(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
+        let number = self.reserve(kind, now)?;
+        self.note(Event::SendBegan(kind), now);
+        Ok(number)
+    }
+
+    /// Asks for a new visit with its first send.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`begin_send`](Self::begin_send); then there was no visit.
+    pub(crate) fn begin_visit(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
+        let number = self.reserve(kind, now)?;
+        self.note(Event::VisitBegan, now);
+        self.note(Event::SendBegan(kind), now);
+        Ok(number)
+    }
+
+    fn reserve(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
         if self.deadline().is_some_and(|deadline| now >= deadline) {
             return Err(Exhausted::Deadline);
         }
@@ -169,9 +187,7 @@ impl Exchange {
                 })
                 .map_err(|_| Exhausted::Attempts)?;
         }
-        let number = self.0.sends.fetch_add(1, Ordering::Relaxed) + 1;
-        self.note(Event::SendBegan(kind), now);
-        Ok(SendNo(number))
+        Ok(SendNo(self.0.sends.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
     /// Takes back an attempt that was refused before it was sent.

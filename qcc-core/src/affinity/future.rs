@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
+use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::sessions::Sessions;
@@ -12,7 +13,8 @@ use super::state::{End, Key, Visited};
 use crate::endpoint::{Endpoint, EndpointId};
 use crate::error::{BoxError, NoEndpoint};
 use crate::exchange::{Choice, Exchange, Exhausted};
-use crate::failure::{Failed, Refused, find};
+use crate::failure::{Blame, Failed, Refused, Verdict, find};
+use crate::guard::{Guard, Guarded, Settled};
 use crate::record::{Event, Fate, Transition};
 use crate::time;
 
@@ -40,16 +42,18 @@ impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: Into<BoxError>,
+    B: Body,
 {
-    type Output = Result<Response<B>, BoxError>;
+    type Output = Result<Response<Guarded<B, Bond>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx)).map_err(Into::into);
-        if let Some(session) = this.session.take() {
+        let session = this.session.take();
+        if let Some(session) = &session {
             session.conclude(&result);
         }
-        Poll::Ready(result)
+        Poll::Ready(result.map(|response| response.map(|body| Guarded::new(body, Bond(session)))))
     }
 }
 
@@ -77,14 +81,40 @@ impl Session {
         let Some(choice) = self.exchange.choice() else {
             return;
         };
-        let now = time::now();
         let visited = Visited {
             bound: self.bound,
             fate: choice.preference,
             end: end(result, choice.endpoint.as_deref()),
         };
+        self.tell(&choice, visited);
+    }
+
+    /// The answer broke after it was committed: whoever gave it has failed after all.
+    fn broke(mut self, verdict: Verdict) {
+        let Some(Choice {
+            endpoint: Some(endpoint),
+            ..
+        }) = self.exchange.choice()
+        else {
+            return;
+        };
+        self.bound = Some(endpoint.id());
+        let visited = Visited {
+            bound: self.bound,
+            fate: None,
+            end: End::Failed(endpoint.id(), verdict),
+        };
+        let choice = Choice {
+            endpoint: Some(endpoint),
+            preference: None,
+        };
+        self.tell(&choice, visited);
+    }
+
+    fn tell(&self, choice: &Choice, visited: Visited) {
+        let now = time::now();
         let transition = self.sessions.conclude(self.key, visited, now);
-        self.log(&choice, transition);
+        self.log(choice, transition);
         if let Some(transition) = transition {
             self.exchange.note(Event::Binding(transition), now);
         }
@@ -153,6 +183,21 @@ impl Session {
                 .into_iter()
                 .try_for_each(|byte| write!(f, "{byte:02x}"))
         })
+    }
+}
+
+/// What a session has to do with the answer to one of its requests, until that has ended: the
+/// binding to an endpoint whose answer breaks is gone.
+#[derive(Debug)]
+pub struct Bond(Option<Session>);
+
+impl Guard for Bond {
+    fn settle(self, settled: Settled) {
+        if let (Some(session), Settled::Broken(kind)) = (self.0, settled)
+            && kind.blame() == Blame::Endpoint
+        {
+            session.broke(Verdict::new(kind));
+        }
     }
 }
 

@@ -14,7 +14,8 @@
 //! - *rebind*: the endpoint is lost (breaker open, disabled, credential refused, in recovery, a
 //!   long cool-down, no member any more), and another one answered;
 //! - *invalidate*: the endpoint is lost and nobody answered, or it failed in this visit and is
-//!   to blame. A fault of the caller changes nothing, nor does a request that is cancelled.
+//!   to blame, be it after its answer was committed. A fault of the caller changes nothing, nor
+//!   does a request that is cancelled.
 //!
 //! Bindings live in memory and are gone after a restart; see [`Sessions`], the handle through
 //! which they are read and removed.
@@ -56,10 +57,11 @@ use std::task::{Context, Poll};
 
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body;
 use tower::Service;
 
 pub use self::config::Config;
-pub use self::future::ResponseFuture;
+pub use self::future::{Bond, ResponseFuture};
 pub use self::key::{AffinityKey, NoAffinity};
 pub use self::layer::AffinityLayer;
 pub use self::sessions::{Bound, Sessions, Stats};
@@ -67,6 +69,7 @@ pub use self::sessions::{Bound, Sessions, Stats};
 use self::future::Session;
 use self::state::Key;
 use crate::error::BoxError;
+use crate::guard::Guarded;
 use crate::record::{Event, SessionHash};
 use crate::time;
 use crate::visit::{Preferred, Visit};
@@ -136,8 +139,9 @@ impl<S, R, B> Service<Request<R>> for Affinity<S>
 where
     S: Service<Request<R>, Response = Response<B>>,
     S::Error: Into<BoxError>,
+    B: Body,
 {
-    type Response = Response<B>;
+    type Response = Response<Guarded<B, Bond>>;
     type Error = BoxError;
     type Future = ResponseFuture<S::Future>;
 

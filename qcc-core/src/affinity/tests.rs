@@ -2,11 +2,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
@@ -18,9 +20,9 @@ use crate::endpoint::{Endpoint, EndpointId};
 use crate::error::NoEndpoint;
 use crate::exchange::{Exchange, Exhausted, RequestId};
 use crate::facts::{ClientId, Dialect, Facts};
-use crate::failure::{Failed, Kind, Refused, Verdict};
+use crate::failure::{Failed, Interrupted, Kind, Refused, Verdict};
 use crate::record::{Fate, Tier, Transition};
-use crate::testing::Logs;
+use crate::testing::{Logs, Script as Pieces, drain};
 use crate::time::{Duration, Instant};
 
 // ===== what the tests are made of =====
@@ -159,7 +161,27 @@ impl Client {
             let headers = request.headers_mut();
             headers.insert("x-conversation-id", session.parse().unwrap());
         }
-        service.oneshot(request).await.map(Response::into_body)
+        let body = service.oneshot(request).await?.into_body();
+        let bytes = drain(body).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A request that `a` answers with this body.
+    async fn answered(&self, body: Pieces) -> impl Body<Data = Bytes, Error = BoxError> {
+        let body = Mutex::new(Some(body));
+        let layer = AffinityLayer::new(self.sessions.clone(), Arc::new(Header));
+        let service = layer.layer(service_fn(|request: Request<()>| {
+            let visit = request.extensions().get::<Visit>().unwrap();
+            Script::free("a").play(visit).unwrap();
+            let body = body.lock().unwrap().take().unwrap();
+            future::ready(Ok::<_, BoxError>(Response::new(body)))
+        }));
+        let mut request = Request::new(());
+        request
+            .headers_mut()
+            .insert("x-conversation-id", "s".parse().unwrap());
+        request.extensions_mut().insert(Visit::new(self.exchange()));
+        service.oneshot(request).await.unwrap().into_body()
     }
 
     async fn send(&self, session: &str, script: Script) -> Result<String, BoxError> {
@@ -585,6 +607,35 @@ async fn new_settings_count_for_bindings_that_exist() {
     assert_eq!(client.send("s", Script::free("b")).await.unwrap(), "b");
 }
 
+// ===== the end of an answer =====
+
+// AFF-10
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_by_the_fault_of_its_endpoint_ends_the_binding() {
+    for (kind, bound) in [
+        (Kind::Transport, None),
+        (Kind::Overloaded, None),
+        (Kind::RateLimit, Some(id("a"))),
+        (Kind::InvalidRequest, Some(id("a"))),
+    ] {
+        let client = Client::bound().await;
+        let interrupted = Interrupted::new(Verdict::new(kind), None);
+        let body = Pieces::new([Ok("some"), Err(interrupted.into())]);
+        let body = client.answered(body).await;
+        assert_eq!(client.at("s"), Some(id("a")), "{kind}");
+        assert!(drain(body).await.is_err());
+        assert_eq!(client.at("s"), bound, "{kind}");
+    }
+}
+
+// AFF-07
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_client_gives_up_leaves_the_binding() {
+    let client = Client::bound().await;
+    drop(client.answered(Pieces::new([Ok("some")])).await);
+    assert_eq!(client.at("s"), Some(id("a")));
+}
+
 // ===== standing alone =====
 
 // EMB-01
@@ -592,7 +643,8 @@ async fn new_settings_count_for_bindings_that_exist() {
 async fn it_passes_everything_on_where_there_is_no_balancer() {
     let sessions = Sessions::default();
     let service = service_fn(|request: Request<&'static str>| {
-        future::ready(Ok::<_, Infallible>(Response::new(request.into_body())))
+        let text = request.into_body().to_owned();
+        future::ready(Ok::<_, Infallible>(Response::new(text)))
     });
     let affinity = AffinityLayer::new(sessions.clone(), Arc::new(Header)).layer(service);
     let mut request = Request::new("hello");
@@ -600,7 +652,7 @@ async fn it_passes_everything_on_where_there_is_no_balancer() {
         .headers_mut()
         .insert("x-conversation-id", "s".parse().unwrap());
     let response = affinity.oneshot(request).await.unwrap();
-    assert_eq!(*response.body(), "hello");
+    assert_eq!(drain(response.into_body()).await.unwrap(), "hello");
     assert_eq!(sessions.stats(time::now()).total, 0);
 }
 
@@ -617,7 +669,7 @@ async fn a_preference_from_above_is_left_alone() {
 // EMB-02
 #[tokio::test(start_paused = true)]
 async fn readiness_is_that_of_the_inner_service() {
-    let (mock, mut handle) = mock::pair::<Request<()>, Response<()>>();
+    let (mock, mut handle) = mock::pair::<Request<()>, Response<String>>();
     handle.allow(0);
     let layer = AffinityLayer::new(Sessions::default(), Arc::new(Header));
     let mut affinity = layer.layer(mock);
@@ -628,6 +680,6 @@ async fn readiness_is_that_of_the_inner_service() {
     let mut visiting = spawn(affinity.call(Request::new(())));
     assert_pending!(visiting.poll());
     let (_, send) = assert_ready!(spawn(handle.next_request()).poll()).unwrap();
-    send.send_response(Response::new(()));
+    send.send_response(Response::new(String::new()));
     assert!(assert_ready!(visiting.poll()).is_ok());
 }

@@ -51,7 +51,7 @@ use tower::Service;
 
 pub use self::builder::Builder;
 pub use self::handle::{EndpointHandle, EndpointStatus, Handle};
-use crate::affinity::Affinity;
+use crate::affinity::{Affinity, Bond};
 use crate::balance::{Balance, Held};
 use crate::breaker::{CircuitBreaker, Permit};
 use crate::classify::{ErrorClassify, WatchedBody};
@@ -73,6 +73,9 @@ type WayBody<S> = Guarded<
     Guarded<Guarded<Guarded<WatchedBody<<S as Upstream>::Body>, Lease>, Call>, Permit>,
     Held,
 >;
+
+/// What goes on from there, guarded by the bond of its session.
+type BoundBody<S> = Guarded<WayBody<S>, Bond>;
 
 /// The whole stack.
 type Stack<S> = Inspect<RetryWithExclusion<Affinity<Balance<Way<S>>>>>;
@@ -184,7 +187,7 @@ pin_project! {
         S: Upstream,
     {
         #[pin]
-        body: ReplyBody<WayBody<S>>,
+        body: ReplyBody<BoundBody<S>>,
     }
 }
 

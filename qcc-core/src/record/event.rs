@@ -38,6 +38,8 @@ pub(crate) enum Event {
     FirstByte,
     /// The send was refused before it was sent.
     Refused(Reason),
+    /// There was nobody to send to.
+    Unsent,
     /// The send failed before its commit point.
     Failed {
         verdict: Verdict,
@@ -132,6 +134,11 @@ impl Record {
             }),
             Event::Status(status) => self.on_send(|send| send.status = Some(status)),
             Event::Refused(reason) => self.end_send(at, SendResult::Refused(reason)),
+            Event::Unsent => {
+                if let Some(visit) = self.visits.last_mut() {
+                    visit.sends.pop();
+                }
+            }
             Event::Failed { verdict, wait } => {
                 self.end_send(at, SendResult::Failed { verdict, wait })
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tracing::warn;
 
 use crate::error::BoxError;
 use crate::exchange::Exchange;
@@ -105,7 +106,9 @@ where
         let interrupted = Interrupted::find(&*error);
         let kind = interrupted.map_or(Kind::Transport, Interrupted::kind);
         let closing = interrupted.and_then(Interrupted::closing).cloned();
-        this.seal.answer(Answer::Interrupted { status, kind });
+        if let Some(record) = this.seal.answer(Answer::Interrupted { status, kind }) {
+            log(&record, kind, closing.is_some());
+        }
         Poll::Ready(match closing {
             Some(closing) if closing.is_empty() => None,
             Some(closing) => Some(Ok(Frame::data(closing))),
@@ -128,6 +131,22 @@ where
             Source::End => SizeHint::with_exact(0),
         }
     }
+}
+
+/// An answer broke after its commit point; `closed` tells whether its dialect can say so.
+fn log(record: &Record, kind: Kind, closed: bool) {
+    let endpoint = record.endpoint();
+    let bytes = record.sends().last().map_or(0, |(_, send)| send.bytes);
+    warn!(
+        request_id = %record.id,
+        endpoint = endpoint.map(|endpoint| tracing::field::display(endpoint.id())),
+        name = endpoint.map(|endpoint| &**endpoint.name()),
+        bytes,
+        action = if closed { "closing event" } else { "abort" },
+        "error type: {}/{}, answer interrupted",
+        kind.class(),
+        kind,
+    );
 }
 
 impl<B> fmt::Debug for ReplyBody<B> {

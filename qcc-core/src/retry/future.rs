@@ -229,13 +229,12 @@ impl Journey {
     fn send(&mut self, body: RequestBody) -> Step {
         let now = time::now();
         let exchange = self.exchange().clone();
-        self.body = body.try_clone();
-        self.visits += 1;
-        exchange.note(Event::VisitBegan, now);
-        if let Err(exhausted) = exchange.begin_send(self.kind, now) {
+        if let Err(exhausted) = exchange.begin_visit(self.kind, now) {
             let expired = exhausted == Exhausted::Deadline;
             return Step::Conclude { expired };
         }
+        self.body = body.try_clone();
+        self.visits += 1;
         let mut visit = Visit::new(exchange);
         visit.number = self.visits;
         visit.excluded = self.excluded.clone();
@@ -268,6 +267,7 @@ impl Journey {
         let exchange = self.exchange().clone();
         if let Some(none) = find::<NoEndpoint>(error) {
             exchange.withdraw(self.kind);
+            exchange.note(Event::Unsent, time::now());
             self.history.none_left(*none.reasons(), none.until());
             return Step::Conclude { expired: false };
         }

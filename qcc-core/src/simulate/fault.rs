@@ -1,6 +1,7 @@
 //! The bytes of errors, as the vendors write them. Pure.
 
 use http::{HeaderName, StatusCode};
+use serde_json::Value;
 
 use super::answer::{self, Reply, json};
 use super::asked::Asked;
@@ -50,7 +51,7 @@ pub(super) fn body(asked: &Asked, reply: &Reply, error: &ErrorAnswer) -> String 
             let code = error.code.as_deref().or(usual);
             // Some codes are types as well.
             let kind = code.filter(|code| is_openai_type(code)).unwrap_or(kind);
-            let (kind, code) = (json(kind), code.map_or_else(|| "null".into(), json));
+            let (kind, code) = (json(kind), code.map_or(Value::Null, json));
             format!(
                 r#"{{"error":{{"message":{message},"type":{kind},"param":null,"code":{code}}}}}"#
             )
@@ -59,7 +60,7 @@ pub(super) fn body(asked: &Asked, reply: &Reply, error: &ErrorAnswer) -> String 
     }
 }
 
-fn gemini_body(status: StatusCode, error: &ErrorAnswer, message: &serde_json::Value) -> String {
+fn gemini_body(status: StatusCode, error: &ErrorAnswer, message: &Value) -> String {
     let code = error.code.as_deref();
     let named = code.filter(|code| GEMINI_STATUSES.contains(code));
     let name = named.unwrap_or_else(|| gemini(status));

@@ -690,6 +690,13 @@ async fn an_error_status_has_the_body_and_headers_of_its_dialect() {
 
 // SIM-01
 #[tokio::test(start_paused = true)]
+async fn an_error_of_openai_without_a_code_has_null_there() {
+    let text = text(Dialect::Chat, false, "status:500").await;
+    assert!(text.contains(r#""param":null,"code":null"#), "{text}");
+}
+
+// SIM-01
+#[tokio::test(start_paused = true)]
 async fn answers_that_are_none_look_as_they_do_in_the_wild() {
     for form in FORMS {
         let html = meet(form, "html").await;
