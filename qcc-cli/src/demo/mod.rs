@@ -325,7 +325,13 @@ fn prologue(stage: &Stage, options: &Options) -> String {
 
 /// What to do next, when everything is gone.
 fn suggestion() -> String {
-    format!("\nplay with it: {}\n", styled(STRONG, "qcc demo --serve"))
+    let [serve, status, explain] = [
+        "qcc demo --serve",
+        "qcc cluster status",
+        "qcc explain --last",
+    ]
+    .map(|command| styled(STRONG, command));
+    format!("\nplay with it: {serve}, and beside it {status} and {explain}\n")
 }
 
 /// What to do next, while everything is up.
@@ -346,14 +352,9 @@ fn invitation(stage: &Stage, report: &Report) -> String {
         STRONG,
         "It stays up until you press Ctrl-C. Ask it something:",
     );
-    let ask = Ask {
-        dialect: Dialect::Chat,
-        stream: false,
-    };
-    let (path, body) = (ask.path(), ask.body());
     format!(
         "\n{head}\n  \
-         curl -si http://{proxy}{path} -d '{body}'\n\
+         curl -i http://{proxy}/v1/chat/completions -d '{{\"model\":\"any\",\"messages\":[]}}'\n\
          point a client at it:\n  \
          export ANTHROPIC_BASE_URL=http://{proxy} ANTHROPIC_API_KEY=any\n  \
          export OPENAI_BASE_URL=http://{proxy}/v1 OPENAI_API_KEY=any\n  \
