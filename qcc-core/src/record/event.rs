@@ -119,7 +119,13 @@ impl Record {
                     self.visits.push(VisitRecord::new(at));
                 }
                 if let Some(visit) = self.visits.last_mut() {
-                    visit.sends.push(SendRecord::new(kind, at));
+                    let mut send = SendRecord::new(kind, at);
+                    if kind == SendKind::Quick {
+                        // The same request once more: nobody leases its credential again.
+                        send.credential =
+                            visit.sends.last().and_then(|last| last.credential.clone());
+                    }
+                    visit.sends.push(send);
                 }
             }
             Event::Committed => {
@@ -229,6 +235,17 @@ mod tests {
             }
         );
         assert_eq!(send.duration, at(4));
+    }
+
+    // XPL-01
+    #[test]
+    fn a_quick_retry_has_the_credential_of_the_send_that_it_repeats() {
+        let mut record = record();
+        record.apply(Event::SendBegan(SendKind::First), Duration::ZERO);
+        record.apply(Event::Credential("Personal-1".into()), Duration::ZERO);
+        record.apply(Event::SendBegan(SendKind::Quick), Duration::ZERO);
+        let (_, quick) = record.sends().last().unwrap();
+        assert_eq!(quick.credential.as_deref(), Some("Personal-1"));
     }
 
     // XPL-01
