@@ -54,7 +54,7 @@ async fn of_1000_requests_given_up_at_random_points_nothing_is_left() {
     for number in 0..REQUESTS {
         let dialect = DIALECTS[random.random_range(0..4)];
         let ask = Ask::new(dialect, random.random_bool(0.7))
-            .with_session(format!("session-{}", number % 50));
+            .with_session(format!("session-{}", number % 500));
         let call = world.call(&ask);
         let start = Duration::from_millis(random.random_range(0..5_000));
         let short = random.random_bool(0.7);
