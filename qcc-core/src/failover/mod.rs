@@ -210,3 +210,20 @@ impl<S: Upstream> Body for ResponseBody<S> {
         self.body.size_hint()
     }
 }
+
+impl<S, B> fmt::Debug for ResponseFuture<S, B>
+where
+    S: Upstream,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+impl<S: Upstream> fmt::Debug for ResponseBody<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ResponseBody").field(&self.body).finish()
+    }
+}
