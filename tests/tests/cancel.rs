@@ -39,7 +39,7 @@ fn point(record: &Record) -> &'static str {
     }
 }
 
-// BRK-11, STR-11, ACC-09, ACC-10
+// BRK-11, STR-11, ACC-09
 #[tokio::test(start_paused = true)]
 async fn of_1000_requests_given_up_at_random_points_nothing_is_left() {
     let mut random = StdRng::seed_from_u64(seed());
