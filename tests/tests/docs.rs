@@ -171,7 +171,7 @@ async fn ending(behaviour: Option<&str>, request: Request<RequestBody>) -> [Stri
     let builder = Failover::builder(endpoints).llm();
     let failover = builder.build(|_endpoint| upstream.clone());
     let answer: Result<Response<_>, Error> = failover.oneshot(request).await;
-    code(&answer.err().expect("an answer is relayed"))
+    code(&answer.expect_err("an answer is relayed"))
 }
 
 /// The body of a client whose connection breaks.
