@@ -16,12 +16,12 @@ use super::body::{ReplyBody, Seal};
 use super::history::{Conclusion, History};
 use super::{Failure, Next, RetryWithExclusionLayer};
 use crate::body::{Collect, RequestBody};
-use crate::endpoint::EndpointId;
+use crate::endpoint::{Endpoint, EndpointId};
 use crate::error::{Attempt, BoxError, Error, ErrorKind, NoEndpoint};
 use crate::exchange::{Exchange, Exhausted, SendKind};
 use crate::failure::{Blame, Failed, Kind, Refused, Verdict, Wait, find};
 use crate::record::{Answer, Event, Record, SendResult};
-use crate::time::{self, Instant, Timer};
+use crate::time::{self, Duration, Instant, Timer};
 use crate::visit::{Excluded, Visit};
 
 pin_project! {
@@ -273,16 +273,18 @@ impl Journey {
         }
         let now = time::now();
         let endpoint = exchange.choice().and_then(|choice| choice.endpoint);
-        if let Some(endpoint) = &endpoint {
-            self.excluded.insert(endpoint.id());
-        }
+        // Without a balancer, or with one that does not heed exclusions, nothing changes from one
+        // visit to the next: then every visit has to be counted, or there might be no end.
+        let moves_on = match &endpoint {
+            Some(endpoint) => self.excluded.insert(endpoint.id()),
+            None => false,
+        };
         if let Some(refused) = Refused::find(error) {
             exchange.withdraw(self.kind);
             exchange.note(Event::Refused(refused.reason()), now);
             let body = refused.take_request().map(Request::into_body);
             return match body.or_else(|| self.body.take()) {
-                // Without a balancer the same service would refuse for ever.
-                Some(body) if endpoint.is_some() => self.send(body),
+                Some(body) if moves_on => self.send(body),
                 _ => Step::Conclude { expired: false },
             };
         }
@@ -291,32 +293,28 @@ impl Journey {
         let verdict = Failed::verdict_of(error);
         let wait = failed.and_then(Failed::wait);
         exchange.note(Event::Failed { verdict, wait }, now);
-        let status = failed.and_then(Failed::status);
         let next = if self.second_opinion {
             Next::Stop
         } else {
             self.shared.policy.next(&Failure {
                 verdict,
-                status,
+                status: failed.and_then(Failed::status),
                 facts: exchange.facts(),
             })
         };
-        warn!(
-            request_id = %exchange.id(),
-            endpoint = endpoint.as_ref().map(|endpoint| tracing::field::display(endpoint.id())),
-            name = endpoint.as_ref().map(|endpoint| &**endpoint.name()),
-            status = status.map(|status| status.as_u16()),
-            wait = wait.map(tracing::field::display),
-            duration_ms = format_args!("{:.2}", now.saturating_duration_since(started).as_secs_f64() * 1e3),
-            action = action(next, verdict),
-            "error type: {}/{}",
-            verdict.kind.class(),
-            verdict.kind,
+        let duration = now.saturating_duration_since(started);
+        log_failure(
+            &exchange,
+            endpoint.as_deref(),
+            verdict,
+            failed,
+            duration,
+            next,
         );
         self.history.failed(verdict, failed);
         self.kind = match verdict.blame {
             // The next send uses another credential, wherever it goes.
-            Blame::Credential => SendKind::Rotation,
+            Blame::Credential if moves_on => SendKind::Rotation,
             _ => SendKind::First,
         };
         match next {
@@ -416,6 +414,30 @@ fn attempts(record: &Record) -> Vec<Attempt> {
             })
         })
         .collect()
+}
+
+fn log_failure(
+    exchange: &Exchange,
+    endpoint: Option<&Endpoint>,
+    verdict: Verdict,
+    failed: Option<&Failed>,
+    duration: Duration,
+    next: Next,
+) {
+    let status = failed.and_then(Failed::status);
+    let wait = failed.and_then(Failed::wait);
+    warn!(
+        request_id = %exchange.id(),
+        endpoint = endpoint.map(|endpoint| tracing::field::display(endpoint.id())),
+        name = endpoint.map(|endpoint| &**endpoint.name()),
+        status = status.map(|status| status.as_u16()),
+        wait = wait.map(tracing::field::display),
+        duration_ms = format_args!("{:.2}", duration.as_secs_f64() * 1e3),
+        action = action(next, verdict),
+        "error type: {}/{}",
+        verdict.kind.class(),
+        verdict.kind,
+    );
 }
 
 /// What the log says that is done about a failure.

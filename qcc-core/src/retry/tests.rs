@@ -301,6 +301,21 @@ async fn without_a_balancer_there_is_one_second_opinion_too() {
     assert_eq!(*calls.lock().unwrap(), 2);
 }
 
+// RTY-09
+#[tokio::test(start_paused = true)]
+async fn without_a_balancer_a_limit_is_an_attempt_because_nothing_changes() {
+    let calls = Arc::new(Mutex::new(0));
+    let counted = calls.clone();
+    let upstream = tower::service_fn(move |_: Request<RequestBody>| {
+        *counted.lock().unwrap() += 1;
+        crate::testing::failed(Verdict::new(Kind::RateLimit), 429)
+    });
+    let request = Request::new(RequestBody::empty());
+    let error = layer().layer(upstream).oneshot(request).await.unwrap_err();
+    assert!(error.is_rate_limited());
+    assert_eq!(*calls.lock().unwrap(), 5);
+}
+
 // RTY-10
 #[tokio::test(start_paused = true)]
 async fn the_deadline_bounds_all_attempts_and_none_starts_after_it() {
