@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use qcc_core::failover::{Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
-use qcc_core::llm::LlmFacts;
+use qcc_core::llm::{LlmFacts, SessionKey};
 use qcc_core::record::RecordSink;
 use qcc_core::upstream::{Reqwest, Settings};
 use qcc_core::{affinity, balance, breaker, classify, retry};
@@ -43,6 +43,7 @@ pub(crate) fn build(
     };
     let builder = Failover::builder(config.endpoints.clone())
         .llm()
+        .affinity(SessionKey::new(config.affinity.sources.iter().cloned()))
         .sessions(sessions(config))
         .last_resort(match config.last_resort {
             LastResort::Probe => balance::LastResort::Probe,

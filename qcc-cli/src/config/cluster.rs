@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use qcc_core::credential::Credential;
 use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints};
+use qcc_core::llm::{InvalidSource, Source};
 
 use super::reader::{Field, Reader, Section};
 use super::{API_SEGMENTS, Affinity, Breaker, Cluster, LastResort, Policy, Retry, Timeouts};
@@ -381,6 +382,9 @@ fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Breaker> {
 fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Affinity> {
     let usual = Affinity::default();
     let mut section = field.section(reader, "write it like { ttl: 5h }")?;
+    let sources = section
+        .get("sources")
+        .and_then(|field| sources(&field, reader));
     let ttl = section.get("ttl").and_then(|field| field.duration(reader));
     let patience = section
         .get("patience")
@@ -390,10 +394,24 @@ fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Affinity> {
         .and_then(|field| field.whole(reader, 1..=u32::MAX));
     section.close(reader);
     Some(Affinity {
+        sources: sources.unwrap_or(usual.sources),
         ttl: ttl.unwrap_or(usual.ttl),
         patience: patience.unwrap_or(usual.patience),
         max_bindings: max_bindings.unwrap_or(usual.max_bindings),
     })
+}
+
+fn sources(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<Source>> {
+    let remedy = "write it like sources: [header:x-session-id, body:session_id]";
+    let items = field.items(reader, remedy)?;
+    let mut sources = Vec::with_capacity(items.len());
+    for item in items {
+        match item.text(reader, remedy)?.parse() {
+            Ok(source) => sources.push(source),
+            Err(error) => item.problem(reader, InvalidSource::to_string(&error), remedy),
+        }
+    }
+    Some(sources)
 }
 
 fn retry(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Retry> {

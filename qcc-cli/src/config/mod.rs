@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use qcc_core::endpoint::{Api, Endpoints};
+use qcc_core::llm;
 use qcc_core::time::Duration;
 
 pub(crate) use env::Environment;
@@ -206,8 +207,10 @@ impl Default for Breaker {
 }
 
 /// The settings of session affinity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Affinity {
+    /// Where the id of a session is looked for, in this order; by default as the library does.
+    pub(crate) sources: Vec<llm::Source>,
     /// A binding lasts so long after the last success; 5 h.
     pub(crate) ttl: Duration,
     /// A bound endpoint that is out for less than this keeps its sessions; 30 s.
@@ -219,6 +222,7 @@ pub(crate) struct Affinity {
 impl Default for Affinity {
     fn default() -> Self {
         Self {
+            sources: llm::SessionKey::default().sources().to_vec(),
             ttl: Duration::from_secs(18_000),
             patience: Duration::from_secs(30),
             max_bindings: 100_000,

@@ -84,6 +84,7 @@ struct ShownBreaker {
 
 #[derive(Serialize)]
 struct ShownAffinity {
+    sources: Vec<String>,
     ttl: String,
     patience: String,
     max_bindings: u32,
@@ -166,6 +167,7 @@ impl<'c> ShownCluster<'c> {
                 probes: breaker.probes,
             },
             affinity: ShownAffinity {
+                sources: affinity.sources.iter().map(ToString::to_string).collect(),
                 ttl: show_duration(affinity.ttl),
                 patience: show_duration(affinity.patience),
                 max_bindings: affinity.max_bindings,

@@ -82,10 +82,30 @@ clusters:
         models: ["claude-*"]
         enabled: false
     breaker: { max_failures: 4, open_for: 30s, max_open_for: 5m, probes: 2 }
-    affinity: { ttl: 1h, patience: 10s, max_bindings: 10 }
+    affinity: { sources: [header:x-thread, body:session_id], ttl: 1h, patience: 10s, max_bindings: 10 }
     retry: { attempts: 3, budget: 10%, second_opinion: false, max_body: 1MiB }
     timeouts: { connect: 1s, first_byte: 20s, idle: 90s, deadline: 5m }
 "#;
+
+// AFF-03
+#[test]
+fn the_sources_of_session_ids_are_configurable_and_shared_values_are_refused() {
+    let text = |source: &str| {
+        format!(
+            "clusters:\n  claude:\n    affinity: {{ sources: [{source}] }}\n    endpoints:\n      \
+             - {{ base_url: \"https://h.example\", api_key: sk-test-1 }}\n"
+        )
+    };
+    let config = good(&text("header:x-thread, body:session_id"));
+    let sources = config.clusters[0].affinity.sources.iter();
+    let sources: Vec<_> = sources.map(ToString::to_string).collect();
+    assert_eq!(sources, ["header:x-thread", "body:session_id"]);
+    for wrong in ["header:authorization", "body:system", "cookie"] {
+        let found = problems(&text(wrong));
+        assert_eq!(found.len(), 1, "{wrong}");
+        assert_eq!(found[0].key, "clusters.claude.affinity.sources[0]");
+    }
+}
 
 // CFG-06
 #[test]
