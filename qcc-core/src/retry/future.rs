@@ -5,24 +5,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::Service;
-use tracing::{debug, info, warn};
 
-use super::body::{ReplyBody, Seal};
-use super::history::{Conclusion, History};
-use super::{Failure, Next, RetryWithExclusionLayer};
+use super::RetryWithExclusionLayer;
+use super::body::ReplyBody;
+use super::journey::{Journey, Step};
 use crate::body::{Collect, RequestBody};
-use crate::endpoint::{Endpoint, EndpointId};
-use crate::error::{Attempt, BoxError, Error, ErrorKind, NoEndpoint};
-use crate::exchange::{Exchange, Exhausted, SendKind};
-use crate::failure::{Blame, Failed, Kind, Refused, Verdict, Wait, find};
-use crate::record::{Answer, Event, Record, SendResult};
-use crate::time::{self, Duration, Instant, Timer};
-use crate::visit::{Excluded, Visit};
+use crate::error::{BoxError, Error};
+use crate::exchange::Exchange;
+use crate::time::{self, Instant, Timer};
 
 pin_project! {
     /// The future of [`RetryWithExclusion`](super::RetryWithExclusion): ready when an answer is
@@ -50,31 +44,6 @@ pin_project! {
     }
 }
 
-/// What stays the same, and what adds up, over the visits of one request.
-struct Journey {
-    shared: Arc<RetryWithExclusionLayer>,
-    seal: Seal,
-    head: Parts,
-    // `None` while a body that cannot be cloned is away on a visit.
-    body: Option<RequestBody>,
-    history: History,
-    excluded: Excluded,
-    second_opinion: bool,
-    contested: Option<EndpointId>,
-    visits: u32,
-    kind: SendKind,
-}
-
-/// What follows a visit that gave no answer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives from one line to the next"
-)]
-enum Step {
-    Visit(Request<RequestBody>),
-    Conclude { expired: bool },
-}
-
 impl<S, F, B> ResponseFuture<S, F, B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -92,18 +61,7 @@ where
             },
             inner,
             timer: Timer::default(),
-            journey: Journey {
-                seal: Seal::new(exchange, shared.sink.clone()),
-                shared,
-                head,
-                body: None,
-                history: History::default(),
-                excluded: Excluded::default(),
-                second_opinion: false,
-                contested: None,
-                visits: 0,
-                kind: SendKind::First,
-            },
+            journey: Journey::new(exchange, head, shared),
         }
     }
 }
@@ -197,263 +155,10 @@ where
     }
 }
 
-impl Journey {
-    fn exchange(&self) -> &Exchange {
-        self.seal.exchange()
-    }
-
-    fn collected(&mut self, body: RequestBody) {
-        if body.as_bytes().is_none() {
-            debug!(
-                limit = self.shared.config.body_limit,
-                "request body is larger than the limit: it is sent once, without retry"
-            );
-        }
-        self.body = Some(body);
-    }
-
-    /// The request of the next visit, or the end if there may be none.
-    fn visit(&mut self) -> Step {
-        let Some(body) = self.body.take() else {
-            // The body is away and cannot be had twice.
-            return Step::Conclude { expired: false };
-        };
-        let retry = self.visits > 0 && self.kind != SendKind::Rotation;
-        if retry && !self.shared.budget.withdraw() {
-            warn!(request_id = %self.exchange().id(), "retry budget is spent");
-            return Step::Conclude { expired: false };
-        }
-        self.send(body)
-    }
-
-    fn send(&mut self, body: RequestBody) -> Step {
-        let now = time::now();
-        let exchange = self.exchange().clone();
-        if let Err(exhausted) = exchange.begin_visit(self.kind, now) {
-            let expired = exhausted == Exhausted::Deadline;
-            return Step::Conclude { expired };
-        }
-        self.body = body.try_clone();
-        self.visits += 1;
-        let mut visit = Visit::new(exchange);
-        visit.number = self.visits;
-        visit.excluded = self.excluded.clone();
-        visit.contested = self.contested;
-        let mut request = Request::from_parts(self.head.clone(), body);
-        request.extensions_mut().insert(visit);
-        Step::Visit(request)
-    }
-
-    /// A visit began: the endpoint is chosen now.
-    fn visiting(&self) {
-        if self.visits < 2 {
-            return;
-        }
-        let exchange = self.exchange();
-        if let Some(endpoint) = exchange.choice().and_then(|choice| choice.endpoint) {
-            info!(
-                request_id = %exchange.id(),
-                endpoint = %endpoint.id(),
-                name = %endpoint.name(),
-                "retry {}/{}",
-                exchange.attempts(),
-                self.shared.config.attempts,
-            );
-        }
-    }
-
-    /// A visit ended without an answer.
-    fn failed(&mut self, error: &(dyn std::error::Error + 'static), started: Instant) -> Step {
-        let exchange = self.exchange().clone();
-        if let Some(none) = find::<NoEndpoint>(error) {
-            exchange.withdraw(self.kind);
-            exchange.note(Event::Unsent, time::now());
-            self.history.none_left(*none.reasons(), none.until());
-            return Step::Conclude { expired: false };
-        }
-        let now = time::now();
-        let endpoint = exchange.choice().and_then(|choice| choice.endpoint);
-        // Without a balancer, or with one that does not heed exclusions, nothing changes from one
-        // visit to the next: then every visit has to be counted, or there might be no end.
-        let moves_on = match &endpoint {
-            Some(endpoint) => self.excluded.insert(endpoint.id()),
-            None => false,
-        };
-        if let Some(refused) = Refused::find(error) {
-            exchange.withdraw(self.kind);
-            exchange.note(Event::Refused(refused.reason()), now);
-            let body = refused.take_request().map(Request::into_body);
-            return match body.or_else(|| self.body.take()) {
-                Some(body) if moves_on => self.send(body),
-                _ => Step::Conclude { expired: false },
-            };
-        }
-
-        let failed = Failed::find(error);
-        let verdict = Failed::verdict_of(error);
-        let wait = failed.and_then(Failed::wait);
-        exchange.note(Event::Failed { verdict, wait }, now);
-        let next = if self.second_opinion {
-            Next::Stop
-        } else {
-            self.shared.policy.next(&Failure {
-                verdict,
-                status: failed.and_then(Failed::status),
-                facts: exchange.facts(),
-            })
-        };
-        let duration = now.saturating_duration_since(started);
-        log_failure(
-            &exchange,
-            endpoint.as_deref(),
-            verdict,
-            failed,
-            duration,
-            next,
-        );
-        self.history.failed(verdict, failed);
-        self.kind = match verdict.blame {
-            // The next send uses another credential, wherever it goes.
-            Blame::Credential if moves_on => SendKind::Rotation,
-            _ => SendKind::First,
-        };
-        match next {
-            Next::Elsewhere => self.visit(),
-            Next::SecondOpinion => {
-                self.second_opinion = true;
-                self.contested = endpoint.map(|endpoint| endpoint.id());
-                self.visit()
-            }
-            Next::Stop => Step::Conclude { expired: false },
-        }
-    }
-
-    fn poll_deadline(&self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<()> {
-        match self.exchange().deadline() {
-            Some(deadline) => timer.poll_until(cx, deadline),
-            None => Poll::Pending,
-        }
-    }
-
-    /// The deadline came during a visit.
-    fn expire(&self) {
-        let (verdict, wait) = (Verdict::new(Kind::Timeout), Some(Wait::Deadline));
-        let exchange = self.exchange();
-        exchange.note(Event::Failed { verdict, wait }, time::now());
-    }
-
-    /// An answer is committed.
-    fn committed<R>(&mut self, response: Response<R>) -> Result<Response<ReplyBody<R>>, Error>
-    where
-        R: Body,
-    {
-        let seal = self.seal.hand_over();
-        let exchange = seal.exchange().clone();
-        exchange.note(Event::Committed, time::now());
-        let status = response.status();
-        let mut response = response.map(|body| ReplyBody::upstream(body, status, seal));
-        if self.shared.config.exchange_in_response {
-            response.extensions_mut().insert(exchange);
-        }
-        Ok(response)
-    }
-
-    /// Nothing is left to try.
-    fn conclude<R>(&mut self, expired: bool) -> Result<Response<ReplyBody<R>>, Error> {
-        let seal = self.seal.hand_over();
-        match std::mem::take(&mut self.history).conclude(expired) {
-            Conclusion::Relay(response) => {
-                let exchange = seal.exchange().clone();
-                let (head, bytes) = response.into_parts();
-                let body = ReplyBody::memory(bytes, head.status, seal);
-                let mut response = Response::from_parts(head, body);
-                if self.shared.config.exchange_in_response {
-                    response.extensions_mut().insert(exchange);
-                }
-                Ok(response)
-            }
-            Conclusion::Fail {
-                kind,
-                retry_at,
-                reasons,
-            } => Err(fail(seal, kind)
-                .with_retry_at(retry_at)
-                .with_reasons(reasons)),
-        }
-    }
-
-    /// The client's own body broke.
-    fn unreadable(&mut self, error: BoxError) -> Error {
-        fail(self.seal.hand_over(), ErrorKind::RequestBody).with_source(error)
-    }
-}
-
-/// Seals the record and makes the error that lists its sends.
-fn fail(mut seal: Seal, kind: ErrorKind) -> Error {
-    let error = Error::new(kind, seal.exchange().id().clone());
-    match seal.answer(Answer::Failed(kind)) {
-        Some(record) => error.with_attempts(attempts(&record)),
-        None => error,
-    }
-}
-
-fn attempts(record: &Record) -> Vec<Attempt> {
-    record
-        .sends()
-        .filter_map(|(endpoint, send)| {
-            let kind = match send.result {
-                SendResult::Failed { verdict, .. } => verdict.kind,
-                _ => return None,
-            };
-            Some(Attempt {
-                endpoint: endpoint.map(|endpoint| endpoint.id()),
-                name: endpoint.map(|endpoint| endpoint.name().clone()),
-                kind,
-                status: send.status,
-                duration: send.duration,
-            })
-        })
-        .collect()
-}
-
-fn log_failure(
-    exchange: &Exchange,
-    endpoint: Option<&Endpoint>,
-    verdict: Verdict,
-    failed: Option<&Failed>,
-    duration: Duration,
-    next: Next,
-) {
-    let status = failed.and_then(Failed::status);
-    let wait = failed.and_then(Failed::wait);
-    warn!(
-        request_id = %exchange.id(),
-        endpoint = endpoint.map(|endpoint| tracing::field::display(endpoint.id())),
-        name = endpoint.map(|endpoint| &**endpoint.name()),
-        status = status.map(|status| status.as_u16()),
-        wait = wait.map(tracing::field::display),
-        duration_ms = format_args!("{:.2}", duration.as_secs_f64() * 1e3),
-        action = action(next, verdict),
-        "error type: {}/{}",
-        verdict.kind.class(),
-        verdict.kind,
-    );
-}
-
-/// What the log says that is done about a failure.
-fn action(next: Next, verdict: Verdict) -> &'static str {
-    match (next, verdict.blame) {
-        (Next::Elsewhere, Blame::Credential) => "credential left, next endpoint",
-        (Next::Elsewhere, _) => "next endpoint",
-        (Next::SecondOpinion, _) => "second opinion",
-        (Next::Stop, _) => "answer",
-    }
-}
-
 impl<S, F, B> fmt::Debug for ResponseFuture<S, F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("visits", &self.journey.visits)
+            .field("journey", &self.journey)
             .finish_non_exhaustive()
     }
 }

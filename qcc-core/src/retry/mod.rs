@@ -22,6 +22,7 @@ mod budget;
 mod config;
 mod future;
 mod history;
+mod journey;
 mod layer;
 mod policy;
 mod quick;
