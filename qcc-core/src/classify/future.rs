@@ -415,6 +415,7 @@ impl<B: Body<Data = Bytes> + Unpin> Failing<B> {
                         let room = FAILED_BYTES - self.read.len();
                         self.read.extend_from_slice(&data[..data.len().min(room)]);
                         if data.len() >= room {
+                            self.read.truncate(end_of_character(&self.read));
                             return Poll::Ready(());
                         }
                     }
@@ -423,6 +424,18 @@ impl<B: Body<Data = Bytes> + Unpin> Failing<B> {
                 Poll::Pending => return timer.poll_until(cx, self.until),
             }
         }
+    }
+}
+
+/// Where `text`, which was cut somewhere, ends if a character that was cut is left out.
+fn end_of_character(text: &[u8]) -> usize {
+    // A character has at most four bytes.
+    let last = text.len().saturating_sub(4);
+    let tail = &text[last..];
+    let first = tail.iter().rposition(|byte| byte & 0xC0 != 0x80);
+    match first {
+        Some(first) if std::str::from_utf8(&tail[first..]).is_err() => last + first,
+        _ => text.len(),
     }
 }
 

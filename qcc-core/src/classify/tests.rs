@@ -423,6 +423,29 @@ async fn a_failed_answer_is_kept_up_to_a_limit_and_without_our_credential() {
     assert!(feeder.is_closed(), "the connection is let go");
 }
 
+// OPS-12
+#[tokio::test(start_paused = true)]
+async fn a_failed_answer_is_cut_between_two_characters() {
+    for offset in 0..4 {
+        let (feeder, body) = unbounded_channel();
+        let mut body = Some(Feed(body));
+        let upstream = tower::service_fn(move |_| {
+            let response = Response::builder().status(500).body(body.take().unwrap());
+            ready(response.map_err(BoxError::from))
+        });
+        let mut service = ErrorClassify::new(upstream, Arc::new(Toy), Timeouts::default());
+        let text = "x".repeat(offset) + &"🦀".repeat(20_000);
+        feeder.send(Ok(text.clone().into())).unwrap();
+        let result = send(&mut service, streamed().0).await;
+        let kept = failed(&result).response().unwrap().body();
+        let kept = std::str::from_utf8(kept).expect("whole characters");
+        assert!(
+            text.starts_with(kept) && kept.len() > 64 * 1024 - 4,
+            "{offset}"
+        );
+    }
+}
+
 // RTY-13
 #[tokio::test(start_paused = true)]
 async fn a_failed_answer_that_does_not_end_is_read_for_5_seconds() {

@@ -13,8 +13,6 @@
 //! What is left is unknown. Only error fields are read, never the output of a model, and digits
 //! in a text are not evidence.
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
@@ -262,25 +260,6 @@ fn as_status(value: &Value) -> Option<StatusCode> {
     StatusCode::from_u16(number)
         .ok()
         .filter(|status| status.is_client_error() || status.is_server_error())
-}
-
-/// The beginning of an error body as text for logs: at most `limit` bytes of it, cut where a
-/// character ends. What is no UTF-8 becomes U+FFFD.
-///
-/// ```
-/// assert_eq!(qcc_core::llm::excerpt("zu groß".as_bytes(), 7), "zu gro");
-/// ```
-#[must_use]
-pub fn excerpt(body: &[u8], limit: usize) -> Cow<'_, str> {
-    let continues = |at: usize| body.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
-    let mut end = limit.min(body.len());
-    // A character has at most three bytes after its first; longer runs are garbage anyway.
-    for _ in 0..3 {
-        if end > 0 && continues(end) {
-            end -= 1;
-        }
-    }
-    String::from_utf8_lossy(&body[..end])
 }
 
 #[cfg(test)]
@@ -742,22 +721,5 @@ mod tests {
         assert_eq!(verdict.kind, Kind::RateLimit);
         assert_eq!(verdict.until, Some(now + Duration::from_secs(360)));
         assert_eq!(judge_body(&anthropic("permission_error")).kind, Kind::Auth);
-    }
-
-    // OPS-12
-    #[test]
-    fn an_excerpt_ends_where_a_character_ends() {
-        let text = "aü€🦀z";
-        for limit in 0..=text.len() + 2 {
-            let cut = excerpt(text.as_bytes(), limit);
-            assert!(
-                text.starts_with(&*cut) && cut.len() <= limit,
-                "{limit} {cut}"
-            );
-            assert!(limit < text.len() || cut == text);
-            assert!(cut.len() + 4 > limit.min(text.len()), "{limit} {cut}");
-        }
-        assert_eq!(excerpt(b"a\xffb", 9), "a\u{fffd}b");
-        assert_eq!(excerpt(&[0x80; 9], 6).chars().count(), 3);
     }
 }
