@@ -26,7 +26,6 @@ struct Inner {
     deadline: OnceLock<Instant>,
     attempt_limit: AtomicU32,
     attempts: AtomicU32,
-    sends: AtomicU32,
     ledger: Mutex<Ledger>,
 }
 
@@ -70,7 +69,6 @@ impl Exchange {
             deadline: OnceLock::new(),
             attempt_limit: AtomicU32::new(u32::MAX),
             attempts: AtomicU32::new(0),
-            sends: AtomicU32::new(0),
             ledger: Mutex::new(Ledger {
                 record: Draft::Open(Record::new(id.clone(), date)),
                 choice: None,
@@ -156,10 +154,10 @@ impl Exchange {
     /// # Errors
     ///
     /// [`Exhausted`] past the deadline, or if the send is an attempt and all are used up.
-    pub(crate) fn begin_send(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
-        let number = self.reserve(kind, now)?;
+    pub(crate) fn begin_send(&self, kind: SendKind, now: Instant) -> Result<(), Exhausted> {
+        self.reserve(kind, now)?;
         self.note(Event::SendBegan(kind), now);
-        Ok(number)
+        Ok(())
     }
 
     /// Asks for a new visit with its first send.
@@ -167,14 +165,14 @@ impl Exchange {
     /// # Errors
     ///
     /// As those of [`begin_send`](Self::begin_send); then there was no visit.
-    pub(crate) fn begin_visit(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
-        let number = self.reserve(kind, now)?;
+    pub(crate) fn begin_visit(&self, kind: SendKind, now: Instant) -> Result<(), Exhausted> {
+        self.reserve(kind, now)?;
         self.note(Event::VisitBegan, now);
         self.note(Event::SendBegan(kind), now);
-        Ok(number)
+        Ok(())
     }
 
-    fn reserve(&self, kind: SendKind, now: Instant) -> Result<SendNo, Exhausted> {
+    fn reserve(&self, kind: SendKind, now: Instant) -> Result<(), Exhausted> {
         if self.deadline().is_some_and(|deadline| now >= deadline) {
             return Err(Exhausted::Deadline);
         }
@@ -187,7 +185,7 @@ impl Exchange {
                 })
                 .map_err(|_| Exhausted::Attempts)?;
         }
-        Ok(SendNo(self.0.sends.fetch_add(1, Ordering::Relaxed) + 1))
+        Ok(())
     }
 
     /// Takes back an attempt that was refused before it was sent.
@@ -323,10 +321,6 @@ impl fmt::Display for SendKind {
         f.pad(self.as_str())
     }
 }
-
-/// The number of a send in its request, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SendNo(pub u32);
 
 /// Why a request may not be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

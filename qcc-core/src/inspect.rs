@@ -195,19 +195,19 @@ struct Pending<S> {
 
 impl<S> Pending<S> {
     fn read_facts(&self, body: &RequestBody) {
-        let bytes = body.as_bytes();
+        if self.exchange.has_facts() {
+            return;
+        }
+        let bytes = body.as_bytes().map(|bytes| &**bytes);
         if bytes.is_none() {
             tracing::debug!(
                 request_id = %self.exchange.id(),
                 limit = self.config.limit,
-                "the body is larger than the limit: sent once and not inspected"
+                "the body is larger than the limit: its facts are those of its head"
             );
         }
-        if !self.exchange.has_facts() {
-            let bytes = bytes.map(|bytes| &**bytes);
-            self.exchange
-                .set_facts(self.config.reader.facts(&self.head, bytes));
-        }
+        let facts = self.config.reader.facts(&self.head, bytes);
+        self.exchange.set_facts(facts);
     }
 }
 

@@ -28,7 +28,6 @@ const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 #[derive(Clone)]
 pub(crate) struct Guard {
     listen: IpAddr,
-    hosts: Vec<String>,
     token: Option<[u8; 32]>,
 }
 
@@ -38,20 +37,8 @@ impl Guard {
     pub(crate) fn new(listen: SocketAddr, token: Option<&str>) -> Self {
         Self {
             listen: listen.ip(),
-            hosts: Vec::new(),
             token: token.map(|token| Sha256::digest(token).into()),
         }
-    }
-
-    /// Also answers to these names, which lead here.
-    #[must_use]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the configuration has no names yet")
-    )]
-    pub(crate) fn with_hosts<I: IntoIterator<Item: Into<String>>>(mut self, hosts: I) -> Self {
-        self.hosts = hosts.into_iter().map(Into::into).collect();
-        self
     }
 
     /// Lets `request` pass or says why not.
@@ -119,19 +106,10 @@ impl Guard {
         match bare.unwrap_or(host).parse::<IpAddr>() {
             // Who listens everywhere is reached by addresses that nobody wrote down.
             Ok(ip) => {
-                ip.to_canonical().is_loopback()
-                    || ip == self.listen
-                    || self.listen.is_unspecified()
-                    || self.is_named(host)
+                ip.to_canonical().is_loopback() || ip == self.listen || self.listen.is_unspecified()
             }
-            Err(_) => host.eq_ignore_ascii_case("localhost") || self.is_named(host),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
         }
-    }
-
-    fn is_named(&self, host: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(host))
     }
 
     fn authenticates(&self, request: &Request<Body>) -> bool {
@@ -165,7 +143,6 @@ impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard")
             .field("listen", &self.listen)
-            .field("hosts", &self.hosts)
             .field("token", &self.token.is_some())
             .finish()
     }
@@ -199,7 +176,7 @@ mod tests {
     // SEC-08
     #[test]
     fn a_foreign_name_in_host_is_refused_and_loopback_is_not() {
-        let local = guard("127.0.0.1:7861", None).with_hosts(["qcc.internal"]);
+        let local = guard("127.0.0.1:7861", None);
         for good in [
             "127.0.0.1:7861",
             "127.0.0.1",
@@ -207,7 +184,6 @@ mod tests {
             "[::1]:7861",
             "localhost:9000",
             "LOCALHOST",
-            "qcc.internal:7861",
         ] {
             assert!(get(&local, good), "{good}");
         }
