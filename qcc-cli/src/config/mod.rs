@@ -13,6 +13,7 @@ mod reader;
 mod secret;
 mod show;
 mod tree;
+mod tuning;
 mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
