@@ -21,10 +21,16 @@ use crate::visit::Admission;
 /// The breaker of one endpoint: given to its [layer](super::CircuitBreakerLayer), registered as
 /// a gate, read and reset by whoever shows it. Cheap to clone; all clones are one breaker.
 #[derive(Clone)]
-pub struct Breaker(Arc<Shared>);
+pub struct Breaker(Arc<View>);
+
+/// The state, and the endpoint as this handle knows it: after a reload the same state goes on
+/// under another name or with another limit.
+struct View {
+    endpoint: Arc<Endpoint>,
+    shared: Arc<Shared>,
+}
 
 struct Shared {
-    endpoint: Arc<Endpoint>,
     core: Mutex<Core>,
     /// A [`Glance`] at the state, published under the lock. A request to an endpoint that is
     /// well needs no more than this.
@@ -83,11 +89,21 @@ impl Breaker {
         let state = State::new();
         let glance = AtomicU64::new(Glance::at(&state).0);
         let config = effective(config, &endpoint);
-        Self(Arc::new(Shared {
-            endpoint,
+        let shared = Arc::new(Shared {
             core: Mutex::new(Core { state, config }),
             glance,
-        }))
+        });
+        Self(Arc::new(View { endpoint, shared }))
+    }
+
+    /// The same breaker for `endpoint` as it is configured now: the state is shared, the new
+    /// configuration holds for both handles at once.
+    #[must_use]
+    pub fn continued(&self, endpoint: Arc<Endpoint>, config: Config) -> Self {
+        let shared = self.0.shared.clone();
+        let continued = Self(Arc::new(View { endpoint, shared }));
+        continued.configure(config);
+        continued
     }
 
     /// Changes the configuration and keeps the state: open times that run go on as they began.
@@ -141,12 +157,16 @@ impl Breaker {
     }
 
     fn glance(&self) -> Glance {
-        Glance(self.0.glance.load(Ordering::Acquire))
+        Glance(self.0.shared.glance.load(Ordering::Acquire))
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
         // A step that panicked would have left the state whole: it changes it last.
-        self.0.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .shared
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one step and logs the change of state that it caused.
@@ -155,7 +175,7 @@ impl Breaker {
             let mut core = self.lock();
             let done = step(&mut core);
             let glance = Glance::at(&core.state).0;
-            self.0.glance.store(glance, Ordering::Release);
+            self.0.shared.glance.store(glance, Ordering::Release);
             done
         };
         if let Some(transition) = transition {

@@ -37,6 +37,7 @@ pub struct Builder {
     retry_policy: Option<Arc<dyn RetryPolicy>>,
     budget: Budget,
     sink: Option<Arc<dyn RecordSink>>,
+    before: Option<Handle>,
 }
 
 impl Builder {
@@ -55,6 +56,7 @@ impl Builder {
             retry_policy: None,
             budget: Budget::default(),
             sink: None,
+            before: None,
         }
     }
 
@@ -153,6 +155,20 @@ impl Builder {
         self
     }
 
+    /// Goes on where another stack is: an endpoint that it has, too, keeps its state, and so do
+    /// the sessions. That is how a configuration is reloaded: build the new stack, give it the
+    /// requests from now on, and let the old one finish what it began. Both see and change the
+    /// same state meanwhile.
+    ///
+    /// The settings of this builder replace those of the other one. What an operator switched by
+    /// hand stays, unless the endpoint's own [`enabled`](Endpoint::enabled) says something else
+    /// than before. Endpoints are the same if their [id](Endpoint::id) is.
+    #[must_use]
+    pub fn continuing(mut self, before: &Handle) -> Self {
+        self.before = Some(before.clone());
+        self
+    }
+
     /// Builds the stack; `upstream` gives the service that sends to an endpoint, usually a
     /// clone of one client.
     #[must_use]
@@ -161,11 +177,15 @@ impl Builder {
         S: Upstream,
         F: Fn(&Endpoint) -> S,
     {
-        let sessions = Sessions::new(self.sessions);
+        let sessions = match &self.before {
+            Some(before) => before.sessions().clone(),
+            None => Sessions::new(self.sessions),
+        };
+        sessions.configure(self.sessions);
         let states: Vec<_> = self
             .endpoints
             .iter()
-            .map(|endpoint| EndpointState::new(endpoint.clone(), self.breaker))
+            .map(|endpoint| self.state(endpoint))
             .collect();
         let members = states.iter().map(|state| {
             let way = self.way(state, upstream(&state.endpoint));
@@ -191,6 +211,18 @@ impl Builder {
         Failover {
             stack,
             handle: Handle::new(self.endpoints, states, sessions),
+        }
+    }
+
+    /// The state of `endpoint`: the one that it has already, else a new one.
+    fn state(&self, endpoint: &Arc<Endpoint>) -> EndpointState {
+        match self
+            .before
+            .as_ref()
+            .and_then(|before| before.endpoint(endpoint.id()))
+        {
+            Some(before) => before.state().continued(endpoint.clone(), self.breaker),
+            None => EndpointState::new(endpoint.clone(), self.breaker),
         }
     }
 

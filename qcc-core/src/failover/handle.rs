@@ -48,6 +48,17 @@ impl EndpointState {
         }
     }
 
+    /// The same state for `endpoint` as it is configured now.
+    pub(super) fn continued(&self, endpoint: Arc<Endpoint>, config: breaker::Config) -> Self {
+        Self {
+            breaker: self.breaker.continued(endpoint.clone(), config),
+            health: self.health.continued(endpoint.clone()),
+            tokens: self.tokens.continued(endpoint.clone()),
+            load: self.load.clone(),
+            endpoint,
+        }
+    }
+
     /// The endpoint as Balance sees it. The breaker is the last gate: an endpoint that is out
     /// for its breaker alone may serve as last resort.
     pub(super) fn member(&self) -> Member {
@@ -145,6 +156,10 @@ impl EndpointHandle {
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0.endpoint
+    }
+
+    pub(super) fn state(&self) -> &EndpointState {
+        &self.0
     }
 
     /// Its breaker.

@@ -19,10 +19,16 @@ use crate::time::{self, Duration, Instant};
 /// The health of one endpoint: given to its [layer](super::TrackHealthLayer), registered as a gate,
 /// changed by the operator. Cheap to clone; all clones are one record.
 #[derive(Clone)]
-pub struct Health(Arc<Shared>);
+pub struct Health(Arc<View>);
+
+/// The record, and the endpoint as this handle knows it: after a reload the same record goes on
+/// under another name.
+struct View {
+    endpoint: Arc<Endpoint>,
+    shared: Arc<Shared>,
+}
 
 struct Shared {
-    endpoint: Arc<Endpoint>,
     state: Mutex<State>,
     /// Bit 0 is set if anything could keep a request away, above it stands the epoch. Published
     /// under the lock; a look at an endpoint that is well needs no more than this.
@@ -42,11 +48,27 @@ impl Health {
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
         let state = State::new(endpoint.enabled());
         let glance = AtomicU64::new(glance_at(&state));
-        Self(Arc::new(Shared {
-            endpoint,
+        let shared = Arc::new(Shared {
             state: Mutex::new(state),
             glance,
-        }))
+        });
+        Self(Arc::new(View { endpoint, shared }))
+    }
+
+    /// The same record for `endpoint` as it is configured now. Whether it is enabled changes
+    /// only if its configuration says something else than before: what an operator switched by
+    /// hand stays.
+    #[must_use]
+    pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
+        let (before, after) = (self.0.endpoint.enabled(), endpoint.enabled());
+        let shared = self.0.shared.clone();
+        let continued = Self(Arc::new(View { endpoint, shared }));
+        match (before, after) {
+            (false, true) => continued.enable(),
+            (true, false) => continued.disable(),
+            _ => false,
+        };
+        continued
     }
 
     /// The endpoint that it is the record of.
@@ -108,18 +130,25 @@ impl Health {
     }
 
     pub(super) fn glance(&self) -> u64 {
-        self.0.glance.load(Ordering::Acquire)
+        self.0.shared.glance.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Counters and flags: a step that panicked leaves nothing that a later one relies on.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        self.0.glance.store(glance_at(&state), Ordering::Release);
+        self.0
+            .shared
+            .glance
+            .store(glance_at(&state), Ordering::Release);
         result
     }
 

@@ -85,6 +85,15 @@ impl Tokens {
         }))
     }
 
+    /// The same credentials for `endpoint` as it is configured now.
+    ///
+    /// The id of an endpoint covers its credential, so one that is the same has the same.
+    #[must_use]
+    pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
+        debug_assert_eq!(self.0.endpoint.id(), endpoint.id());
+        self.clone()
+    }
+
     /// The endpoint whose credentials these are.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
