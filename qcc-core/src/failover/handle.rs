@@ -53,7 +53,7 @@ impl EndpointState {
         Self {
             breaker: self.breaker.continued(endpoint.clone(), config),
             health: self.health.continued(endpoint.clone()),
-            tokens: self.tokens.continued(endpoint.clone()),
+            tokens: self.tokens.continued(&endpoint),
             load: self.load.clone(),
             endpoint,
         }

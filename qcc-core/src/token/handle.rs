@@ -89,7 +89,7 @@ impl Tokens {
     ///
     /// The id of an endpoint covers its credential, so one that is the same has the same.
     #[must_use]
-    pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
+    pub fn continued(&self, endpoint: &Endpoint) -> Self {
         debug_assert_eq!(self.0.endpoint.id(), endpoint.id());
         self.clone()
     }
