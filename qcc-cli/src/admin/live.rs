@@ -1,8 +1,9 @@
 //! The running proxy as the admin API sees it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use qcc_core::failover::EndpointStatus;
+use qcc_core::failover::{EndpointHandle, EndpointStatus};
 use qcc_core::time;
 
 use super::view::{
@@ -10,29 +11,31 @@ use super::view::{
 };
 use super::{Member, Operations};
 use crate::moment::{Anchor, Date, millis};
-use crate::running::Cluster;
+use crate::running::{Cluster, Running};
 
-/// The clusters of a running proxy.
+/// A running proxy; each call sees the generation of its moment.
 pub(crate) struct Live {
-    clusters: Vec<Cluster>,
+    running: Arc<Running>,
     stopping: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Live {
-    /// These clusters, in the order of the configuration; `stopping` tells whether the proxy was
-    /// asked to stop.
+    /// `running`; `stopping` tells whether it was asked to stop.
     pub(crate) fn new(
-        clusters: Vec<Cluster>,
+        running: Arc<Running>,
         stopping: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
-            clusters,
+            running,
             stopping: Box::new(stopping),
         }
     }
 
-    fn cluster(&self, name: &str) -> Option<&Cluster> {
-        self.clusters.iter().find(|cluster| *cluster.name == *name)
+    fn endpoint(&self, member: &Member) -> Option<EndpointHandle> {
+        let generation = self.running.current();
+        let mut clusters = generation.clusters.iter();
+        let cluster = clusters.find(|cluster| cluster.name == member.cluster)?;
+        cluster.handle.endpoint(member.id)
     }
 }
 
@@ -58,11 +61,13 @@ impl Operations for Live {
                     .collect(),
             }
         };
-        self.clusters.iter().map(view).collect()
+        self.running.current().clusters.iter().map(view).collect()
     }
 
     fn members(&self) -> Vec<Member> {
-        self.clusters
+        self.running
+            .current()
+            .clusters
             .iter()
             .flat_map(|cluster| {
                 cluster.handle.endpoints().iter().map(|endpoint| Member {
@@ -75,7 +80,7 @@ impl Operations for Live {
     }
 
     fn status(&self, member: &Member, now: Date) -> Option<EndpointView> {
-        let handle = self.cluster(&member.cluster)?.handle.endpoint(member.id)?;
+        let handle = self.endpoint(member)?;
         let now = Anchor {
             instant: time::now(),
             date: now,
@@ -84,7 +89,7 @@ impl Operations for Live {
     }
 
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
-        let handle = self.cluster(&member.cluster)?.handle.endpoint(member.id)?;
+        let handle = self.endpoint(member)?;
         Some(if enabled {
             handle.enable()
         } else {
@@ -150,25 +155,24 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use qcc_core::record::RecordSink;
 
     use super::*;
     use crate::admin::fake;
     use crate::config::{self, Environment};
     use crate::records::Records;
-    use crate::stack;
+    use crate::running::Generation;
 
     fn live(stopping: Arc<AtomicBool>) -> Live {
         let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
         let config = config::load(None, &environment).unwrap();
-        let sink = Arc::new(Records::default());
-        let clusters = config
-            .clusters
-            .iter()
-            .map(|cluster| stack::build(cluster, sink.clone()).unwrap())
-            .collect();
-        Live::new(clusters, move || stopping.load(Ordering::Relaxed))
+        let sink: Arc<dyn RecordSink> = Arc::new(Records::default());
+        let (listen, admin) = (config.listen, config.admin.listen);
+        let generation = Generation::new(config, &sink).unwrap();
+        let running = Arc::new(Running::new(listen, admin, generation));
+        Live::new(running, move || stopping.load(Ordering::Relaxed))
     }
 
     // CLI-15, CLI-20, SEL-06, SEL-08

@@ -7,25 +7,17 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::service::service_fn;
 use qcc_core::facts::Dialect;
 use qcc_core::record::RecordSink;
-use qcc_core::time::SystemClock;
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
-use crate::admin::{self, Admin, Guard, Live};
 use crate::cli::{Global, Serve};
-use crate::config::{self, Config, Environment, Secret, masked};
-use crate::metrics::Metrics;
+use crate::config::{self, Config, Environment, masked};
 use crate::output::{
     Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
 };
-use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
-use crate::running::Running;
-use crate::server::{self, Proxy, Target};
-use crate::shutdown::{self, Phase};
+use crate::running::{Opened, Running};
+use crate::shutdown;
 use crate::stack;
 use crate::telemetry::{self, RequestLog};
 
@@ -59,108 +51,14 @@ async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// A proxy that is ready: its clusters are built, and clients may connect.
-pub(crate) struct Opened {
-    pub(crate) running: Running,
-    listener: TcpListener,
-    admin_listener: TcpListener,
-    records: Arc<Records>,
-    metrics: Arc<Metrics>,
-}
-
-impl Opened {
-    /// Builds the clusters and takes the addresses. The record of each finished request goes to
-    /// `sinks`, too.
-    ///
-    /// # Errors
-    ///
-    /// A cluster cannot be built, or an address cannot be listened on.
-    pub(crate) async fn new(
-        config: Config,
-        sinks: impl IntoIterator<Item = Arc<dyn RecordSink>>,
-    ) -> Result<Self, Failure> {
-        let records = Arc::new(Records::new(DEFAULT_CAPACITY));
-        let metrics = Arc::new(Metrics::new());
-        let own: [Arc<dyn RecordSink>; 2] = [records.clone(), metrics.clone()];
-        let sink = Arc::new(FanOut::new(sinks.into_iter().chain(own)));
-        let clusters = config
-            .clusters
-            .iter()
-            .map(|cluster| stack::build(cluster, sink.clone()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let listener = server::bind(config.listen, "choose another one with --port N").await?;
-        let remedy = "choose another one with --admin-port N";
-        let admin_listener = server::bind(config.admin.listen, remedy).await?;
-        Ok(Self {
-            running: Running {
-                listen: listener.local_addr()?,
-                admin: admin_listener.local_addr()?,
-                config: Arc::new(config),
-                clusters,
-            },
-            listener,
-            admin_listener,
-            records,
-            metrics,
-        })
-    }
-
-    /// Serves requests and the admin API until the phases say to stop.
-    pub(crate) async fn run(self, phases: shutdown::Phases) {
-        let running = self.running;
-        let mut background = JoinSet::new();
-        for cluster in &running.clusters {
-            background.spawn(cluster.handle.maintenance());
-        }
-        let stopping = phases.clone();
-        let admin = Admin {
-            operations: Arc::new(Live::new(running.clusters.clone(), move || {
-                stopping.has_reached(Phase::Draining)
-            })),
-            records: self.records,
-            metrics: self.metrics,
-            clock: Arc::new(SystemClock),
-        };
-        let token = running.config.admin.token.as_ref().map(Secret::expose);
-        let router = admin::router(admin, Guard::new(running.config.admin.listen, token));
-        let grace = running.config.shutdown;
-        tokio::join!(
-            accept(self.listener, &running, phases.clone()),
-            admin::serve(self.admin_listener, router, phases, grace),
-        );
-        background.shutdown().await;
-    }
-}
-
-/// Serves requests until the phases say to stop.
-async fn accept(listener: TcpListener, running: &Running, phases: shutdown::Phases) {
-    let targets = running
-        .clusters
-        .iter()
-        .map(|cluster| Target {
-            name: cluster.name.clone(),
-            endpoints: cluster.config.endpoints.clone(),
-            service: cluster.failover.clone(),
-        })
-        .collect();
-    let configs = running.clusters.iter().map(|cluster| &*cluster.config);
-    let proxy = Arc::new(Proxy::new(
-        targets,
-        running.config.client_keys.clone(),
-        stack::inspect(configs),
-    ));
-    let service = service_fn(move |request| proxy.clone().answer(request));
-    server::run(listener, service, phases, running.config.shutdown).await;
-}
-
 /// Says what was started and how to use it.
 fn announce(running: &Running, output: Output) -> Result<(), Failure> {
-    let config = &running.config;
-    for cluster in &running.clusters {
+    let generation = running.current();
+    for cluster in &generation.clusters {
         let connections = stack::connections(&cluster.config);
         tracing::info!(cluster = %cluster.name, "{connections}");
     }
-    for duplicate in config.duplicates() {
+    for duplicate in generation.config.duplicates() {
         tracing::warn!(
             endpoint_id = duplicate.id,
             first = duplicate.first,
@@ -169,8 +67,8 @@ fn announce(running: &Running, output: Output) -> Result<(), Failure> {
             "two entries are the same endpoint",
         );
     }
-    let started = Started::of(running);
-    output.show(&started, |stream| started.write(stream, running))?;
+    let started = Started::of(running, &generation.config);
+    output.show(&started, |stream| started.write(stream, &generation.config))?;
     Ok(())
 }
 
@@ -209,8 +107,7 @@ const VARIABLES: [(Dialect, &str, &str); 3] = [
 ];
 
 impl Started {
-    fn of(running: &Running) -> Self {
-        let config = &running.config;
+    fn of(running: &Running, config: &Config) -> Self {
         Self {
             listen: running.listen,
             admin: running.admin,
@@ -229,7 +126,7 @@ impl Started {
         }
     }
 
-    fn write(&self, stream: &mut dyn Write, running: &Running) -> io::Result<()> {
+    fn write(&self, stream: &mut dyn Write, config: &Config) -> io::Result<()> {
         let address = styled(STRONG, format_args!("http://{}", self.listen));
         writeln!(
             stream,
@@ -248,7 +145,7 @@ impl Started {
             )?;
         }
         writeln!(stream)?;
-        write!(stream, "{}", endpoints(running))?;
+        write!(stream, "{}", endpoints(&config.clusters))?;
         writeln!(stream, "\nset in the shell of a client:")?;
         for Setting {
             cluster,
@@ -306,7 +203,7 @@ fn settings(clusters: &[Arc<config::Cluster>], listen: SocketAddr) -> Vec<Settin
     settings
 }
 
-fn endpoints(running: &Running) -> Table {
+fn endpoints(clusters: &[Arc<config::Cluster>]) -> Table {
     let mut table = Table::new(&[
         ("CLUSTER", Align::Left),
         ("POLICY", Align::Left),
@@ -317,10 +214,10 @@ fn endpoints(running: &Running) -> Table {
         ("WEIGHT", Align::Right),
         ("URL", Align::Left),
     ]);
-    for cluster in &running.clusters {
-        for (index, endpoint) in cluster.config.endpoints.iter().enumerate() {
+    for cluster in clusters {
+        for (index, endpoint) in cluster.endpoints.iter().enumerate() {
             let (name, policy) = if index == 0 {
-                (&*cluster.name, cluster.config.policy.as_str())
+                (&*cluster.name, cluster.policy.as_str())
             } else {
                 ("", "")
             };

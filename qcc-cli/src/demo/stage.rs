@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use super::cast::{CAST, Fault, Role, WELL};
 use super::client::TEXT;
 use super::tally::{Playbill, Seen, Tally};
-use crate::commands::serve::Opened;
 use crate::config;
 use crate::output::{Exit, Failure};
+use crate::running::Opened;
 use crate::shutdown::Phases;
 use crate::simulator::SimulatorServer;
 
@@ -66,7 +66,7 @@ impl Stage {
         }
         let config = configuration(simulator_address, listen, admin, open_for)?;
         let opened = Opened::new(config, [audience.clone() as Arc<dyn RecordSink>]).await?;
-        let handle = opened.running.clusters[0].handle.clone();
+        let handle = opened.running.current().clusters[0].handle.clone();
         let (proxy, admin) = (opened.running.listen, opened.running.admin);
         let mut tasks = JoinSet::new();
         tasks.spawn(simulator.run(phases.clone()));

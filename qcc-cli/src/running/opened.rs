@@ -1,0 +1,87 @@
+//! From a configuration to a proxy that serves.
+
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use qcc_core::record::RecordSink;
+use qcc_core::time::SystemClock;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::{Generation, Running};
+use crate::admin::{self, Admin, Guard, Live};
+use crate::config::{Config, Secret};
+use crate::metrics::Metrics;
+use crate::output::Failure;
+use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
+use crate::server;
+use crate::shutdown::{Phase, Phases};
+
+/// A proxy that is ready: its clusters are built, and clients may connect.
+pub(crate) struct Opened {
+    pub(crate) running: Arc<Running>,
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    records: Arc<Records>,
+    metrics: Arc<Metrics>,
+}
+
+impl Opened {
+    /// Builds the clusters and takes the addresses. The record of each finished request goes to
+    /// `sinks`, too.
+    ///
+    /// # Errors
+    ///
+    /// A cluster cannot be built, or an address cannot be listened on.
+    pub(crate) async fn new(
+        config: Config,
+        sinks: impl IntoIterator<Item = Arc<dyn RecordSink>>,
+    ) -> Result<Self, Failure> {
+        let records = Arc::new(Records::new(DEFAULT_CAPACITY));
+        let metrics = Arc::new(Metrics::new());
+        let own: [Arc<dyn RecordSink>; 2] = [records.clone(), metrics.clone()];
+        let sink: Arc<dyn RecordSink> = Arc::new(FanOut::new(sinks.into_iter().chain(own)));
+        let generation = Generation::new(config, &sink)?;
+        let config = generation.config.clone();
+        let listener = server::bind(config.listen, "choose another one with --port N").await?;
+        let remedy = "choose another one with --admin-port N";
+        let admin_listener = server::bind(config.admin.listen, remedy).await?;
+        let (listen, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+        Ok(Self {
+            running: Arc::new(Running::new(listen, admin, generation)),
+            listener,
+            admin_listener,
+            records,
+            metrics,
+        })
+    }
+
+    /// Serves requests and the admin API until the phases say to stop.
+    pub(crate) async fn run(self, phases: Phases) {
+        let running = self.running;
+        let generation = running.current();
+        let mut background = JoinSet::new();
+        for cluster in &generation.clusters {
+            background.spawn(cluster.handle.maintenance());
+        }
+        let stopping = phases.clone();
+        let admin = Admin {
+            operations: Arc::new(Live::new(running.clone(), move || {
+                stopping.has_reached(Phase::Draining)
+            })),
+            records: self.records,
+            metrics: self.metrics,
+            clock: Arc::new(SystemClock),
+        };
+        let token = generation.config.admin.token.as_ref().map(Secret::expose);
+        let router = admin::router(admin, Guard::new(generation.config.admin.listen, token));
+        let grace = generation.config.shutdown;
+        // An answer that is under way keeps its own generation.
+        let service = service_fn(move |request| running.current().proxy.clone().answer(request));
+        tokio::join!(
+            server::run(self.listener, service, phases.clone(), grace),
+            admin::serve(self.admin_listener, router, phases, grace),
+        );
+        background.shutdown().await;
+    }
+}
