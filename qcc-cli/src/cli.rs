@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{cluster, demo, endpoint, explain, requests, simulate};
+use crate::commands::{cluster, demo, endpoint, explain, refresh, requests, simulate};
 use crate::output::Exit;
 use crate::telemetry::Format;
 
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Cluster(cluster::Args),
     /// Switch endpoints of the running proxy on and off
     Endpoint(endpoint::Args),
+    /// Have the running proxy read its configuration again
+    Refresh(refresh::Args),
     /// List the last requests, newest first
     Requests(requests::Args),
     /// Tell what became of a request, and why

@@ -171,6 +171,7 @@ impl Client {
         };
         let exit = match &*error.kind {
             "not_found" | "ambiguous" => Exit::Unknown,
+            "invalid_configuration" => Exit::Config,
             _ => Exit::Failure,
         };
         Err(Failure::new(exit, error.message))

@@ -21,7 +21,8 @@ pub(crate) type Stack = Failover<Reqwest>;
 /// Looks at the endpoints of a cluster and operates them.
 pub(crate) type Handle = CoreHandle;
 
-/// The cluster of `config`; the records of its requests go to `sink`.
+/// The cluster of `config`; the records of its requests go to `sink`. It goes on where the
+/// cluster `before` is, if there is one.
 ///
 /// # Errors
 ///
@@ -29,14 +30,9 @@ pub(crate) type Handle = CoreHandle;
 pub(crate) fn build(
     config: &Arc<config::Cluster>,
     sink: Arc<dyn RecordSink>,
+    before: Option<&Cluster>,
 ) -> Result<Cluster, Failure> {
-    let upstream = Reqwest::with_settings(&connections(config)).map_err(|error| {
-        let message = format!(
-            "no HTTP client can be made for cluster {}: {error}",
-            config.name
-        );
-        Failure::new(Exit::Failure, message)
-    })?;
+    let upstream = upstream(config, before)?;
     let invalid = |error: &dyn std::fmt::Display| {
         let message = format!("cluster {}: {error}", config.name);
         Failure::new(Exit::Config, message)
@@ -63,12 +59,35 @@ pub(crate) fn build(
         Policy::LeastLoaded => builder.policy(balance::LeastLoaded::default()),
         Policy::P2c => builder.policy(balance::PowerOfTwo::default()),
     };
+    let builder = match before {
+        Some(before) => builder.continuing(&before.handle),
+        None => builder,
+    };
     let failover = builder.build(|_endpoint| upstream.clone());
     Ok(Cluster {
         name: config.name.clone(),
         config: config.clone(),
         handle: failover.handle(),
         failover,
+        upstream,
+    })
+}
+
+/// The client of a cluster; the one of the cluster before, with its open connections, where the
+/// same one would be made.
+fn upstream(config: &config::Cluster, before: Option<&Cluster>) -> Result<Reqwest, Failure> {
+    let settings = connections(config);
+    if let Some(before) = before
+        && connections(&before.config) == settings
+    {
+        return Ok(before.upstream.clone());
+    }
+    Reqwest::with_settings(&settings).map_err(|error| {
+        let message = format!(
+            "no HTTP client can be made for cluster {}: {error}",
+            config.name
+        );
+        Failure::new(Exit::Failure, message)
     })
 }
 

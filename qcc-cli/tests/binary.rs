@@ -233,7 +233,12 @@ struct Proxy {
 
 impl Proxy {
     fn start(port: &str) -> Self {
-        let mut child = qcc(&["serve", "--json", "--port", port, "--admin-port", "0"])
+        Self::start_with(&["--port", port])
+    }
+
+    fn start_with(args: &[&str]) -> Self {
+        let mut child = qcc(&["serve", "--json", "--admin-port", "0"])
+            .args(args)
             .envs([("HOME", "/nope"), KEY])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -265,11 +270,30 @@ impl Proxy {
         answer
     }
 
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Reads its log up to a line that holds `text`.
+    fn log_until(&mut self, text: &str) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut log = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&log)
+            .lines()
+            .any(|line| line.contains(text) && log.ends_with(b"\n"))
+        {
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "it ended before {text}");
+            log.push(byte[0]);
+        }
+        String::from_utf8(log).unwrap()
+    }
+
     /// Asks it to stop, and waits.
     fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(status.success());
+        self.signal("-TERM");
         let mut log = String::new();
         self.child
             .stderr
@@ -324,4 +348,53 @@ fn after_a_kill_it_starts_again_on_the_same_port() {
     let second = Proxy::start(&port);
     assert_eq!(second.address.port().to_string(), port);
     assert_eq!(second.terminate().0, Some(0));
+}
+
+// CFG-07, CFG-08, CFG-09, CFG-10, CLI-19
+#[test]
+fn a_changed_file_is_in_force_without_a_restart_and_a_broken_one_is_not() {
+    let text = |weight: &str| {
+        format!(
+            "clusters: {{ c: {{ endpoints: [{{ name: a, base_url: 'http://a.example', \
+             api_key: sk-test-0001, weight: {weight} }}] }} }}\n"
+        )
+    };
+    let path = file("reloaded", &text("1"));
+    let config = path.to_str().unwrap();
+    let mut proxy = Proxy::start_with(&["--port", "0", "--config", config]);
+    let admin = format!("http://{}", proxy.started["admin"].as_str().unwrap());
+    let refresh = || run(&["refresh", "--admin", &admin], &[("HOME", "/nope")]);
+
+    // An editor writes beside it and renames.
+    let beside = file("reloaded-new", &text("2"));
+    fs::rename(beside, &path).unwrap();
+    let log = proxy.log_until("configuration reloaded");
+    assert!(
+        log.contains("clusters.c.endpoints.a.weight: 1 => 2"),
+        "{log}"
+    );
+    assert!(log.contains("the file changed"), "{log}");
+
+    fs::write(&path, text("many")).unwrap();
+    let log = proxy.log_until("configuration not reloaded");
+    assert!(log.contains("reloaded.yaml:1:"), "{log}");
+    let (code, _, stderr) = refresh();
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("weight"), "{stderr}");
+
+    fs::write(&path, text("2")).unwrap();
+    proxy.log_until("configuration reloaded");
+    proxy.signal("-HUP");
+    proxy.log_until("SIGHUP");
+    let (code, stdout, _) = refresh();
+    assert_eq!(
+        (code, &*stdout),
+        (
+            0,
+            "The configuration was read again; nothing in it changed.\n"
+        )
+    );
+    let (code, log) = proxy.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("sk-test"), "{log}");
 }

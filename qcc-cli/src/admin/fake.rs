@@ -13,7 +13,9 @@ use super::{Admin, Guard, Member, Operations, router};
 use crate::explain::samples;
 use crate::metrics::Metrics;
 use crate::moment::Date;
+use crate::output::Failure;
 use crate::records::Records;
+use crate::running::Change;
 
 /// A clock that stands still.
 #[derive(Debug)]
@@ -135,6 +137,8 @@ pub(crate) struct Fake {
     views: Mutex<BTreeMap<(String, String), EndpointView>>,
     members: Vec<Member>,
     pub(crate) stopping: AtomicBool,
+    /// What a reload answers; without it there is nothing to reload.
+    reload: Option<Result<Vec<Change>, Failure>>,
 }
 
 impl Fake {
@@ -164,6 +168,12 @@ impl Fake {
             let key = (cluster.to_owned(), view.name.clone());
             self.views.lock().unwrap().insert(key, view);
         }
+        self
+    }
+
+    /// The same with this answer to a reload.
+    pub(crate) fn with_reload(mut self, reload: Result<Vec<Change>, Failure>) -> Self {
+        self.reload = Some(reload);
         self
     }
 
@@ -216,6 +226,10 @@ impl Operations for Fake {
     fn status(&self, member: &Member, _: Date) -> Option<EndpointView> {
         let key = (member.cluster.to_string(), member.name.to_string());
         self.views.lock().unwrap().get(&key).cloned()
+    }
+
+    fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {
+        self.reload.clone()
     }
 
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {

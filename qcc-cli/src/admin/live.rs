@@ -11,22 +11,27 @@ use super::view::{
 };
 use super::{Member, Operations};
 use crate::moment::{Anchor, Date, millis};
-use crate::running::{Cluster, Running};
+use crate::output::Failure;
+use crate::running::{Cause, Change, Cluster, Reload, Running};
 
 /// A running proxy; each call sees the generation of its moment.
 pub(crate) struct Live {
     running: Arc<Running>,
+    reload: Option<Arc<Reload>>,
     stopping: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Live {
-    /// `running`; `stopping` tells whether it was asked to stop.
+    /// `running`, whose configuration `reload` reads again; `stopping` tells whether it was asked
+    /// to stop.
     pub(crate) fn new(
         running: Arc<Running>,
+        reload: Option<Arc<Reload>>,
         stopping: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             running,
+            reload,
             stopping: Box::new(stopping),
         }
     }
@@ -86,6 +91,11 @@ impl Operations for Live {
             date: now,
         };
         Some(view(&member.cluster, &handle.status(), &now))
+    }
+
+    fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {
+        let reload = self.reload.as_ref()?;
+        Some(reload.reload(Cause::Asked))
     }
 
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
@@ -172,7 +182,7 @@ mod tests {
         let (listen, admin) = (config.listen, config.admin.listen);
         let generation = Generation::new(config, &sink).unwrap();
         let running = Arc::new(Running::new(listen, admin, generation));
-        Live::new(running, move || stopping.load(Ordering::Relaxed))
+        Live::new(running, None, move || stopping.load(Ordering::Relaxed))
     }
 
     // CLI-15, CLI-20, SEL-06, SEL-08

@@ -47,12 +47,14 @@ use tower::ServiceExt as _;
 use self::member::{resolve, switched};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
-    ClusterStatus, ClusterView, EndpointView, Page, Readiness, RequestView, Switched,
+    ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView, Switched,
 };
 use crate::explain::Explanation;
 use crate::metrics::Metrics;
 use crate::moment::{Anchor, Date};
+use crate::output::Failure;
 use crate::records::Records;
+use crate::running::Change;
 use crate::server;
 use crate::shutdown::Phases;
 
@@ -70,7 +72,8 @@ pub(crate) const LARGEST_PAGE: usize = 1_000;
 /// How many of the newest request ids an unknown one is answered with.
 const KNOWN_REQUESTS: usize = 5;
 
-/// What can be seen of a running proxy and done to it. Sync: no call waits.
+/// What can be seen of a running proxy and done to it. Sync: no call but
+/// [`reload`](Self::reload) waits.
 pub(crate) trait Operations: Send + Sync + 'static {
     /// Whether the proxy was asked to stop.
     fn is_stopping(&self) -> bool;
@@ -83,6 +86,9 @@ pub(crate) trait Operations: Send + Sync + 'static {
     /// Switches `member` on or off for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool>;
+    /// Reads the configuration again and tells what is different now; `None` if it came from no
+    /// place where it could be read again. Blocks.
+    fn reload(&self) -> Option<Result<Vec<Change>, Failure>>;
 }
 
 /// What the routes work on.
@@ -213,6 +219,7 @@ fn handler(path: &str) -> MethodRouter<Admin> {
         "/admin/v1/endpoints/{endpoint}" => get(endpoint),
         "/admin/v1/endpoints/{endpoint}/enable" => post(enable),
         "/admin/v1/endpoints/{endpoint}/disable" => post(disable),
+        "/admin/v1/reload" => post(reload),
         "/admin/v1/requests" => get(requests),
         "/admin/v1/requests/{request}" => get(request),
         // A test asks every route of the table.
@@ -362,6 +369,28 @@ async fn enable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>
 
 async fn disable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>, Refusal> {
     admin.switch(&named(name)?, false)
+}
+
+async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, Refusal> {
+    let operations = admin.operations.clone();
+    match tokio::task::spawn_blocking(move || operations.reload()).await {
+        Ok(Some(Ok(changes))) => Ok(Json(Reloaded::from(changes))),
+        Ok(Some(Err(failure))) => Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_configuration",
+            format!("The configuration before stays in force:\n{failure}"),
+        )),
+        Ok(None) => Err(Refusal::new(
+            StatusCode::CONFLICT,
+            "nothing_to_reload",
+            "This proxy was started without a configuration that could be read again.",
+        )),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reload_failed",
+            "The reload broke off; the log says why. The configuration before stays in force.",
+        )),
+    }
 }
 
 async fn requests(

@@ -40,7 +40,7 @@ const fn list(path: &'static str, what: &'static str) -> Route {
 }
 
 /// The routes of the admin listener.
-pub(crate) const ROUTES: [Route; 12] = [
+pub(crate) const ROUTES: [Route; 13] = [
     get("/healthz", "200 as long as the process works."),
     get(
         "/readyz",
@@ -72,6 +72,10 @@ pub(crate) const ROUTES: [Route; 12] = [
     post(
         "/admin/v1/endpoints/{endpoint}/disable",
         "Switches an endpoint off for new requests; those in flight end normally.",
+    ),
+    post(
+        "/admin/v1/reload",
+        "Reads the configuration again and puts it in force, as a whole or not at all.",
     ),
     list("/admin/v1/requests", "The last requests, newest first."),
     get(

@@ -61,7 +61,7 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
 // CLI-23, DOC-07
 #[tokio::test]
 async fn every_route_of_the_table_is_served_with_its_method_only() {
-    let (_, router) = Fake::usual().admin();
+    let (_, router) = Fake::usual().with_reload(Ok(Vec::new())).admin();
     let document = fetch(&router, "/admin/v1/openapi.json").await;
     for route in ROUTES {
         let path = route

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::{Named, Outcome, answered_by};
 use crate::moment::{Date, millis};
+use crate::running::Change;
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -190,6 +191,24 @@ pub(crate) struct SwitchedOne {
     pub(crate) enabled: bool,
     /// The same in a sentence.
     pub(crate) message: String,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// Whether anything changed.
+    pub(crate) changed: bool,
+    /// Every key whose value is another one.
+    pub(crate) changes: Vec<Change>,
+}
+
+impl From<Vec<Change>> for Reloaded {
+    fn from(changes: Vec<Change>) -> Self {
+        Self {
+            changed: !changes.is_empty(),
+            changes,
+        }
+    }
 }
 
 /// One request in a list.

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
 mod operate;
+pub(crate) mod refresh;
 pub(crate) mod requests;
 pub(crate) mod serve;
 pub(crate) mod simulate;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
         Command::Config(what) => config::run(*what, global, &environment),
         Command::Cluster(args) => cluster::run(args, global, &environment),
         Command::Endpoint(args) => endpoint::run(args, global, &environment),
+        Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),
     }

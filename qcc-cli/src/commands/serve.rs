@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use qcc_core::facts::Dialect;
@@ -12,11 +13,11 @@ use qcc_core::record::RecordSink;
 use serde::Serialize;
 
 use crate::cli::{Global, Serve};
-use crate::config::{self, Config, Environment, masked};
+use crate::config::{self, Config, Environment, Problems, masked};
 use crate::output::{
     Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
 };
-use crate::running::{Opened, Running};
+use crate::running::{Load, Opened, Running};
 use crate::shutdown;
 use crate::stack;
 use crate::telemetry::{self, RequestLog};
@@ -27,24 +28,52 @@ pub(super) fn run(
     global: &Global,
     environment: &Environment,
 ) -> Result<Exit, Failure> {
-    let mut config = config::load(global.config.as_deref(), environment)?;
+    let config = load(options, global.config.as_deref(), environment)?;
+    let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
+    telemetry::init(level, global.log_format)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(
+            config,
+            again(options, global),
+            Output::new(global.json),
+        ))
+}
+
+/// The configuration with what the command line says otherwise.
+fn load(
+    options: Serve,
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<Config, Problems> {
+    let mut config = config::load(file, environment)?;
     if let Some(port) = options.port {
         config.listen.set_port(port);
     }
     if let Some(port) = options.admin_port {
         config.admin.listen.set_port(port);
     }
-    let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
-    telemetry::init(level, global.log_format)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(config, Output::new(global.json)))
+    Ok(config)
 }
 
-async fn serve(config: Config, output: Output) -> Result<Exit, Failure> {
+/// Loads it once more, with `.env` as it is by then.
+fn again(options: Serve, global: &Global) -> Load {
+    let file = global.config.clone();
+    Box::new(move || {
+        let (environment, bad) = Environment::of_process();
+        for bad in bad {
+            tracing::warn!("{bad}");
+        }
+        load(options, file.as_deref(), &environment)
+    })
+}
+
+async fn serve(config: Config, again: Load, output: Output) -> Result<Exit, Failure> {
     let phases = shutdown::on_signals()?;
-    let opened = Opened::new(config, [Arc::new(RequestLog) as Arc<dyn RecordSink>]).await?;
+    let opened = Opened::new(config, [Arc::new(RequestLog) as Arc<dyn RecordSink>])
+        .await?
+        .reloading(again);
     announce(&opened.running, output)?;
     opened.run(phases).await;
     tracing::info!("stopped");

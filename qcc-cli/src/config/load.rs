@@ -51,6 +51,18 @@ pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> Result<Con
     load_with(file, environment, &|path| std::fs::read_to_string(path))
 }
 
+/// The configuration in `text`, as if it stood in `path`.
+#[cfg(test)]
+pub(crate) fn from_str(
+    text: &str,
+    path: &Path,
+    environment: &Environment,
+) -> Result<Config, Problems> {
+    from_text(text, path, environment, &|path| {
+        std::fs::read_to_string(path)
+    })
+}
+
 fn load_with(
     file: Option<&Path>,
     environment: &Environment,

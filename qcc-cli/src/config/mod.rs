@@ -25,6 +25,8 @@ use qcc_core::llm;
 use qcc_core::time::Duration;
 
 pub(crate) use env::Environment;
+#[cfg(test)]
+pub(crate) use load::from_str;
 pub(crate) use load::load;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use reader::closest;

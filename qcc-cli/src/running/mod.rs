@@ -4,20 +4,27 @@
 //! Whoever serves, shows or changes something takes the generation of this moment and finishes
 //! with it, so nobody ever sees half of an old configuration beside half of a new one.
 
+mod background;
+mod changes;
 mod opened;
+mod reload;
+mod triggers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use qcc_core::record::RecordSink;
+use qcc_core::upstream::Reqwest;
 
 use crate::config::{self, Config};
 use crate::output::Failure;
 use crate::server::{Proxy, Target};
 use crate::stack::{self, Handle, Stack};
 
+pub(crate) use self::changes::Change;
 pub(crate) use self::opened::Opened;
+pub(crate) use self::reload::{Cause, Load, Reload};
 
 /// A proxy that was started.
 pub(crate) struct Running {
@@ -42,6 +49,11 @@ impl Running {
     pub(crate) fn current(&self) -> Arc<Generation> {
         self.current.load_full()
     }
+
+    /// Serves with `generation` from the next request on.
+    fn replace(&self, generation: Generation) {
+        self.current.store(Arc::new(generation));
+    }
 }
 
 /// What one configuration became.
@@ -61,10 +73,35 @@ impl Generation {
     ///
     /// A cluster cannot be built.
     pub(crate) fn new(config: Config, sink: &Arc<dyn RecordSink>) -> Result<Self, Failure> {
+        Self::build(config, sink, &[])
+    }
+
+    /// Builds what `config` describes. A cluster that `before` has, too, by its name, goes on
+    /// where that one is.
+    ///
+    /// # Errors
+    ///
+    /// A cluster cannot be built.
+    pub(crate) fn continuing(
+        before: &Self,
+        config: Config,
+        sink: &Arc<dyn RecordSink>,
+    ) -> Result<Self, Failure> {
+        Self::build(config, sink, &before.clusters)
+    }
+
+    fn build(
+        config: Config,
+        sink: &Arc<dyn RecordSink>,
+        before: &[Cluster],
+    ) -> Result<Self, Failure> {
         let clusters = config
             .clusters
             .iter()
-            .map(|cluster| stack::build(cluster, sink.clone()))
+            .map(|cluster| {
+                let before = before.iter().find(|before| before.name == cluster.name);
+                stack::build(cluster, sink.clone(), before)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let targets = clusters.iter().map(Cluster::target).collect();
         let inspect = stack::inspect(config.clusters.iter().map(|cluster| &**cluster));
@@ -87,6 +124,8 @@ pub(crate) struct Cluster {
     pub(crate) handle: Handle,
     /// Sends requests to its endpoints.
     pub(crate) failover: Stack,
+    /// The connections to them.
+    pub(crate) upstream: Reqwest,
 }
 
 impl Cluster {
@@ -98,3 +137,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

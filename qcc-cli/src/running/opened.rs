@@ -8,7 +8,9 @@ use qcc_core::time::SystemClock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{Generation, Running};
+use super::background::Background;
+use super::reload::{Load, Reload};
+use super::{Generation, Running, triggers};
 use crate::admin::{self, Admin, Guard, Live};
 use crate::config::{Config, Secret};
 use crate::metrics::Metrics;
@@ -22,6 +24,8 @@ pub(crate) struct Opened {
     pub(crate) running: Arc<Running>,
     listener: TcpListener,
     admin_listener: TcpListener,
+    sink: Arc<dyn RecordSink>,
+    load: Option<Load>,
     records: Arc<Records>,
     metrics: Arc<Metrics>,
 }
@@ -51,22 +55,37 @@ impl Opened {
             running: Arc::new(Running::new(listen, admin, generation)),
             listener,
             admin_listener,
+            sink,
+            load: None,
             records,
             metrics,
         })
+    }
+
+    /// The same, with a configuration that `load` reads again when there is a cause to.
+    #[must_use]
+    pub(crate) fn reloading(mut self, load: Load) -> Self {
+        self.load = Some(load);
+        self
     }
 
     /// Serves requests and the admin API until the phases say to stop.
     pub(crate) async fn run(self, phases: Phases) {
         let running = self.running;
         let generation = running.current();
-        let mut background = JoinSet::new();
-        for cluster in &generation.clusters {
-            background.spawn(cluster.handle.maintenance());
+        let background = Arc::new(Background::default());
+        background.start(&generation);
+        let reload = self.load.map(|load| {
+            let (running, background) = (running.clone(), background.clone());
+            Arc::new(Reload::new(running, background, self.sink, load))
+        });
+        let mut triggers = JoinSet::new();
+        if let Some(reload) = &reload {
+            triggers.spawn(triggers::run(reload.clone()));
         }
         let stopping = phases.clone();
         let admin = Admin {
-            operations: Arc::new(Live::new(running.clone(), move || {
+            operations: Arc::new(Live::new(running.clone(), reload, move || {
                 stopping.has_reached(Phase::Draining)
             })),
             records: self.records,
@@ -82,6 +101,7 @@ impl Opened {
             server::run(self.listener, service, phases.clone(), grace),
             admin::serve(self.admin_listener, router, phases, grace),
         );
-        background.shutdown().await;
+        triggers.shutdown().await;
+        background.stop().await;
     }
 }

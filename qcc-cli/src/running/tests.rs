@@ -1,0 +1,140 @@
+//! Reloads of a proxy in this process, over simulated upstreams in memory or none at all.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use qcc_core::record::RecordSink;
+
+use super::background::Background;
+use super::reload::{Cause, Reload};
+use super::{Generation, Running};
+use crate::config::{self, Environment};
+use crate::output::Exit;
+use crate::records::Records;
+
+const BEFORE: &str = "
+clusters:
+  claude:
+    endpoints:
+      - { name: stays, base_url: 'https://a.example', api_key: sk-test-0001 }
+      - { name: leaves, base_url: 'https://b.example', api_key: sk-test-0002 }
+";
+
+const AFTER: &str = "
+clusters:
+  claude:
+    breaker: { max_failures: 5 }
+    endpoints:
+      - { name: stays, base_url: 'https://a.example', api_key: sk-test-0001, weight: 7 }
+      - { name: joins, base_url: 'https://c.example', api_key: sk-test-0003 }
+";
+
+/// A proxy whose file can be rewritten.
+struct Proxy {
+    running: Arc<Running>,
+    reload: Reload,
+    background: Arc<Background>,
+    file: Arc<Mutex<String>>,
+}
+
+impl Proxy {
+    fn new(text: &str) -> Self {
+        let file = Arc::new(Mutex::new(text.to_owned()));
+        let read = {
+            let file = file.clone();
+            move || {
+                let environment = Environment::from_iter([("", ""); 0]);
+                config::from_str(&file.lock().unwrap(), Path::new("f.yaml"), &environment)
+            }
+        };
+        let sink: Arc<dyn RecordSink> = Arc::new(Records::default());
+        let generation = Generation::new(read().unwrap(), &sink).unwrap();
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        let running = Arc::new(Running::new(nowhere, nowhere, generation));
+        let background = Arc::new(Background::default());
+        let reload = Reload::new(running.clone(), background.clone(), sink, Box::new(read));
+        Self {
+            running,
+            reload,
+            background,
+            file,
+        }
+    }
+
+    fn write(&self, text: &str) {
+        text.clone_into(&mut self.file.lock().unwrap());
+    }
+
+    fn names(&self) -> Vec<String> {
+        let generation = self.running.current();
+        let endpoints = generation.clusters[0].handle.endpoints().iter();
+        endpoints
+            .map(|endpoint| endpoint.name().to_string())
+            .collect()
+    }
+}
+
+// CFG-07, CFG-10, SEL-03
+#[tokio::test]
+async fn a_reload_replaces_the_configuration_and_keeps_the_state_of_what_stays() {
+    let proxy = Proxy::new(BEFORE);
+    let find = |name: &str| proxy.running.current().clusters[0].handle.find(name);
+    find("stays").unwrap().disable();
+    proxy.write(AFTER);
+    let changes = proxy.reload.reload(Cause::Asked).unwrap();
+    let keys: Vec<_> = changes.iter().map(|change| &*change.key).collect();
+    assert!(
+        keys.contains(&"clusters.claude.breaker.max_failures"),
+        "{keys:?}"
+    );
+    assert_eq!(proxy.names(), ["stays", "joins"]);
+    let stays = find("stays").unwrap().status();
+    assert!(!stays.enabled, "switched off by hand");
+    assert_eq!(stays.endpoint.weight(), 7);
+    assert_eq!(stays.breaker.threshold, 5);
+    assert!(find("leaves").is_none());
+    proxy.background.stop().await;
+}
+
+// CFG-09
+#[tokio::test]
+async fn a_broken_file_leaves_everything_as_it_was_and_says_where_it_is_broken() {
+    let proxy = Proxy::new(BEFORE);
+    let before = proxy.running.current();
+    proxy.write(&AFTER.replace("weight: 7", "weigth: 7"));
+    let failure = proxy.reload.reload(Cause::File).unwrap_err();
+    assert_eq!(failure.exit, Exit::Config);
+    assert!(failure.message.contains("f.yaml:6:"), "{failure}");
+    assert!(failure.message.contains("weight"), "{failure}");
+    assert!(Arc::ptr_eq(&before, &proxy.running.current()));
+    proxy.write(AFTER);
+    assert!(proxy.reload.reload(Cause::File).is_ok(), "mended");
+}
+
+// OPS-07
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_the_generation_before_end_and_none_is_left_at_the_end() {
+    let proxy = Proxy::new(BEFORE);
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    assert_eq!(tasks(), 0);
+    proxy.background.start(&proxy.running.current());
+    assert_eq!(tasks(), 1);
+    for text in [AFTER, BEFORE, AFTER] {
+        proxy.write(text);
+        proxy.reload.reload(Cause::Signal).unwrap();
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), 1);
+    proxy.background.stop().await;
+    assert_eq!(tasks(), 0);
+}
+
+#[test]
+fn only_what_came_from_a_file_is_watched() {
+    let proxy = Proxy::new(BEFORE);
+    assert_eq!(proxy.reload.file(), Some(PathBuf::from("f.yaml")));
+}
