@@ -78,6 +78,8 @@ pub(crate) enum Config {
     Show,
     /// Validate it and list duplicates
     Check,
+    /// Print its JSON Schema, for editors
+    Schema,
 }
 
 fn after_help() -> String {

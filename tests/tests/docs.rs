@@ -323,29 +323,6 @@ fn is_constant(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }
 
-// CFG-06
-#[test]
-fn every_key_of_the_configuration_is_described() {
-    let doc = read("docs/configuration.md");
-    let keys = quoted("qcc-cli/src/config", |before| {
-        [".get(", "number(", "duration("]
-            .iter()
-            .any(|call| before.ends_with(call))
-    });
-    assert!(
-        keys.contains("base_url") && keys.contains("first_byte"),
-        "{keys:?}"
-    );
-    for key in keys {
-        // A variable of the environment is described in the text.
-        let row = format!("| `{key}` |");
-        let named = key.starts_with("QCC_") && doc.contains(&format!("`{key}`"));
-        let file = key == "file" && doc.contains("{ file: ");
-        let home = ["HOME", "USERPROFILE"].contains(&&*key);
-        assert!(doc.contains(&row) || named || file || home, "{key}");
-    }
-}
-
 // DOC-06
 #[test]
 fn the_readme_is_short_and_compares_with_the_three_by_name() {

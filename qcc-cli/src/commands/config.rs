@@ -1,4 +1,4 @@
-//! `qcc config show` and `qcc config check`.
+//! `qcc config show`, `qcc config check` and `qcc config schema`.
 
 use std::io::{self, Write};
 
@@ -18,6 +18,7 @@ pub(super) fn run(
     match what {
         cli::Config::Show => show(output, global, environment),
         cli::Config::Check => check(output, global, environment),
+        cli::Config::Schema => schema(),
     }
 }
 
@@ -32,6 +33,12 @@ fn show(output: Output, global: &Global, environment: &Environment) -> Result<Ex
         let text = serde_saphyr::to_string(&Shown::of(&config)).map_err(io::Error::other)?;
         stream.write_all(text.as_bytes())
     })?;
+    Ok(Exit::Success)
+}
+
+/// Prints the schema, which is JSON for people and programs alike.
+fn schema() -> Result<Exit, Failure> {
+    Output::new(true).show(&config::schema(), |_| Ok(()))?;
     Ok(Exit::Success)
 }
 

@@ -15,14 +15,14 @@ use super::{API_SEGMENTS, Cluster, LastResort, Policy};
 /// Reads a file. An argument, so that tests have files without a disk.
 pub(super) type Files<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
 
-const KINDS: [(&str, Api); 4] = [
+pub(super) const KINDS: [(&str, Api); 4] = [
     ("anthropic", Api::Anthropic),
     ("openai", Api::OpenAi),
     ("openai-responses", Api::OpenAiResponses),
     ("gemini", Api::Gemini),
 ];
 
-const AUTHS: [(&str, Auth); 4] = [
+pub(super) const AUTHS: [(&str, Auth); 4] = [
     ("x-api-key", Auth::XApiKey),
     ("bearer", Auth::Bearer),
     ("both", Auth::Both),
@@ -223,12 +223,12 @@ struct Numbers {
 
 impl Numbers {
     fn read(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Self {
-        let mut number = |key, least| section.get(key)?.whole(reader, least..=u32::MAX);
+        let mut number = |key| section.get(key)?.whole(reader);
         Self {
-            weight: number("weight", 0),
-            priority: number("priority", 0),
-            max_in_flight: number("max_in_flight", 1),
-            max_failures: number("max_failures", 1),
+            weight: number("weight"),
+            priority: number("priority"),
+            max_in_flight: number("max_in_flight"),
+            max_failures: number("max_failures"),
         }
     }
 

@@ -97,7 +97,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Problems {
     Problems::new(Some(path), vec![Problem::new(None, "", reason, remedy)])
 }
 
-fn from_text(
+pub(super) fn from_text(
     text: &str,
     path: &Path,
     environment: &Environment,

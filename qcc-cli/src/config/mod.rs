@@ -1,12 +1,13 @@
 //! The configuration: one YAML file, or what the environment offers without one.
 //!
 //! Reading goes in three steps. [`tree`] turns the text into nodes that know their place,
-//! [`reader`] takes typed values out of them and collects every problem, [`load()`] knows the keys
-//! and builds a [`Config`] that cannot hold an invalid value. Only [`mod@env`] looks at the
-//! environment; everything else takes it as an argument.
+//! [`reader`] takes typed values out of them and collects every problem, [`load()`] builds a
+//! [`Config`] that cannot hold an invalid value. The keys are declared once, in
+//! [`keys`]. Only [`mod@env`] looks at the environment; everything else takes it as an argument.
 
 mod cluster;
 mod env;
+mod keys;
 mod load;
 mod problem;
 mod reader;
@@ -25,6 +26,7 @@ use qcc_core::llm;
 use qcc_core::time::Duration;
 
 pub(crate) use env::Environment;
+pub(crate) use keys::schema;
 #[cfg(test)]
 pub(crate) use load::from_str;
 pub(crate) use load::load;

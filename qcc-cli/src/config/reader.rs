@@ -4,11 +4,10 @@
 //! default and finds the next problem, too. Whoever asked decides at the end: a configuration
 //! with one problem is not used.
 
-use std::ops::RangeInclusive;
-
 use qcc_core::time::Duration;
 
 use super::env::Environment;
+use super::keys::{FILE, Form};
 use super::problem::{Position, Problem};
 use super::tree::{Entry, Node, Value};
 use super::value::{self, BadPlaceholder};
@@ -43,19 +42,23 @@ pub(super) struct Section<'n> {
     pub(super) at: Position,
     path: String,
     entries: &'n [Entry],
-    /// Every key that was asked for: the others are unknown.
-    known: Vec<&'static str>,
+    form: &'static Form,
+    /// Those that were asked for.
+    asked: Vec<&'static str>,
 }
 
 impl<'n> Section<'n> {
     /// The value of `key`, if it is there.
     pub(super) fn get(&mut self, key: &'static str) -> Option<Field<'n>> {
-        self.known.push(key);
+        self.asked.push(key);
+        let known = self.form.keys().iter().find(|known| known.name == key);
+        debug_assert!(known.is_some(), "{key} stands in no table of config::keys");
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         Some(Field {
             path: join(&self.path, key),
             key_at: entry.at,
             node: &entry.node,
+            form: &known?.form,
         })
     }
 
@@ -71,20 +74,28 @@ impl<'n> Section<'n> {
                 path: join(&self.path, &entry.key),
                 key_at: entry.at,
                 node: &entry.node,
+                // The names are free: each stands for the same keys.
+                form: self.form,
             };
             (entry.key.as_str(), field)
         })
     }
 
-    /// Ends the reading: each key that nobody asked for is unknown.
+    /// Ends the reading: each other key is unknown.
     pub(super) fn close(self, reader: &mut Reader<'_>) {
+        let known: Vec<_> = self.form.keys().iter().map(|key| key.name).collect();
+        debug_assert!(
+            known.iter().all(|key| self.asked.contains(key)),
+            "of {known:?} only {:?} are read",
+            self.asked
+        );
         for entry in self.entries {
-            if self.known.contains(&entry.key.as_str()) {
+            if known.contains(&entry.key.as_str()) {
                 continue;
             }
-            let remedy = match closest(&entry.key, &self.known) {
+            let remedy = match closest(&entry.key, &known) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("known here: {}", known.join(", ")),
             };
             let key = join(&self.path, &entry.key);
             reader.problem(entry.at, &key, "is no known key", remedy);
@@ -98,6 +109,7 @@ pub(super) struct Field<'n> {
     pub(super) path: String,
     pub(super) key_at: Position,
     node: &'n Node,
+    form: &'static Form,
 }
 
 impl<'n> Field<'n> {
@@ -107,6 +119,7 @@ impl<'n> Field<'n> {
             path: String::new(),
             key_at: node.at,
             node,
+            form: &FILE,
         }
     }
 
@@ -137,7 +150,8 @@ impl<'n> Field<'n> {
                 at: self.key_at,
                 path: self.path.clone(),
                 entries,
-                known: Vec::new(),
+                form: self.form,
+                asked: Vec::new(),
             }),
             Value::Null => {
                 self.problem(reader, "is empty", remedy);
@@ -161,6 +175,7 @@ impl<'n> Field<'n> {
                         path: format!("{}[{index}]", self.path),
                         key_at: node.at,
                         node,
+                        form: self.form.inner(),
                     })
                     .collect(),
             ),
@@ -238,16 +253,18 @@ impl<'n> Field<'n> {
         value
     }
 
-    /// A whole number in `range`.
-    pub(super) fn whole(&self, reader: &mut Reader<'_>, range: RangeInclusive<u32>) -> Option<u32> {
-        let expected = if *range.end() == u32::MAX {
-            format!("a whole number from {}", range.start())
+    /// A whole number in the range of its key.
+    pub(super) fn whole(&self, reader: &mut Reader<'_>) -> Option<u32> {
+        let (least, most) = self.form.range();
+        let expected = if most == u32::MAX {
+            format!("a whole number from {least}")
         } else {
-            format!("a whole number from {} to {}", range.start(), range.end())
+            format!("a whole number from {least} to {most}")
         };
-        let remedy = format!("write it like {}", range.start().max(&1));
+        let remedy = format!("write it like {}", least.max(1));
         self.parsed(reader, &expected, &remedy, |text| {
-            text.parse().ok().filter(|value| range.contains(value))
+            let value = text.parse().ok()?;
+            (least..=most).contains(&value).then_some(value)
         })
     }
 

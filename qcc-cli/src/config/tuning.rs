@@ -10,7 +10,7 @@ pub(super) fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Brea
     let mut section = field.section(reader, "write it like { max_failures: 3, open_for: 60s }")?;
     let max_failures = section
         .get("max_failures")
-        .and_then(|field| field.whole(reader, 1..=u32::MAX));
+        .and_then(|field| field.whole(reader));
     let open_for = section
         .get("open_for")
         .and_then(|field| field.duration(reader))
@@ -25,9 +25,7 @@ pub(super) fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Brea
     {
         field.problem(reader, "is less than open_for", "make it at least as long");
     }
-    let probes = section
-        .get("probes")
-        .and_then(|field| field.whole(reader, 1..=1_000));
+    let probes = section.get("probes").and_then(|field| field.whole(reader));
     section.close(reader);
     Some(Breaker {
         max_failures: max_failures.unwrap_or(usual.max_failures),
@@ -49,7 +47,7 @@ pub(super) fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Aff
         .and_then(|field| field.duration(reader));
     let max_bindings = section
         .get("max_bindings")
-        .and_then(|field| field.whole(reader, 1..=u32::MAX));
+        .and_then(|field| field.whole(reader));
     section.close(reader);
     Some(Affinity {
         sources: sources.unwrap_or(usual.sources),
@@ -77,7 +75,7 @@ pub(super) fn retry(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Retry>
     let mut section = field.section(reader, "write it like { attempts: 5, budget: 20% }")?;
     let attempts = section
         .get("attempts")
-        .and_then(|field| field.whole(reader, 1..=100));
+        .and_then(|field| field.whole(reader));
     let budget = section
         .get("budget")
         .and_then(|field| field.percent(reader));

@@ -1,0 +1,346 @@
+//! The tables: one for each section of the file.
+
+use super::{Form, Key, Shape, Usual, names};
+use crate::config::cluster::{AUTHS, KINDS};
+use crate::config::{LastResort, Policy};
+
+const fn key(name: &'static str, form: Form, usual: Usual, meaning: &'static str) -> Key {
+    Key {
+        name,
+        form,
+        usual,
+        meaning,
+    }
+}
+
+/// A section that may be left out as a whole.
+const fn section(name: &'static str, keys: &'static [Key], meaning: &'static str) -> Key {
+    key(name, Form::Map(keys), Usual::Words(""), meaning)
+}
+
+const fn from(least: u32) -> Form {
+    Form::Whole {
+        least,
+        most: u32::MAX,
+    }
+}
+
+const DURATION: Form = Form::Shaped(&Shape {
+    pattern: "[0-9][0-9.]* ?(ms|s|m|h|d)",
+    example: "90s",
+});
+
+const PERCENT: Form = Form::Shaped(&Shape {
+    pattern: "[0-9][0-9.]* ?%",
+    example: "30%",
+});
+
+const SIZE: Form = Form::Shaped(&Shape {
+    pattern: "[0-9][0-9.]* ?(B|KB|kB|MB|GB|KiB|MiB|GiB)",
+    example: "64KiB",
+});
+
+const ADDRESS: Form = Form::Shaped(&Shape {
+    pattern: "(localhost|[0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}",
+    example: "127.0.0.1:7860",
+});
+
+const URL: Form = Form::Shaped(&Shape {
+    pattern: "https?://[^\\s?#]+",
+    example: "https://api.example.com",
+});
+
+const DIGEST: Form = Form::Shaped(&Shape {
+    pattern: "[0-9A-Fa-f]{64}",
+    example: "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4",
+});
+
+const SESSION: Form = Form::Shaped(&Shape {
+    pattern: "(header|body):.+",
+    example: "header:x-session-id",
+});
+
+/// The file as a whole.
+pub(in crate::config) static FILE: Form = Form::Map(&[
+    key(
+        "listen",
+        ADDRESS,
+        Usual::Value("127.0.0.1:7860"),
+        "where clients connect; `qcc serve --port N` takes another port. Off loopback it needs `client_keys`",
+    ),
+    section("admin", ADMIN, "the admin API, see below"),
+    key(
+        "client_keys",
+        Form::List(&Form::Map(CLIENT_KEY)),
+        Usual::Words("none"),
+        "who may connect, see below. Without any, everybody who reaches the address",
+    ),
+    key(
+        "shutdown",
+        DURATION,
+        Usual::Value("30s"),
+        "how long open answers may take to end after SIGTERM or SIGINT; a second signal ends them at once",
+    ),
+    key(
+        "clusters",
+        Form::Named(CLUSTER),
+        Usual::Required,
+        "at least one, by name",
+    ),
+]);
+
+const ADMIN: &[Key] = &[
+    key(
+        "listen",
+        ADDRESS,
+        Usual::Value("127.0.0.1:7861"),
+        "its own listener; `qcc serve --admin-port N` takes another port. Off loopback it needs a `token`",
+    ),
+    key(
+        "token",
+        Form::Text,
+        Usual::Words("none"),
+        "what requests bring as `authorization: Bearer …`; there is no default token",
+    ),
+];
+
+const CLIENT_KEY: &[Key] = &[
+    key("name", Form::Text, Usual::Required, "a name of its own"),
+    key(
+        "sha256",
+        DIGEST,
+        Usual::Required,
+        "the SHA-256 of the key in 64 hexadecimal digits: `printf %s \"$KEY\" \\| sha256sum`",
+    ),
+];
+
+const CLUSTER: &[Key] = &[
+    key(
+        "kind",
+        Form::Choice(|| names(&KINDS)),
+        Usual::Words("by endpoint"),
+        "the API of its endpoints: `anthropic`, `openai` (Chat and Responses), `openai-responses` (Responses only), `gemini`",
+    ),
+    key(
+        "policy",
+        Form::Choice(|| names(&Policy::NAMES)),
+        Usual::Value("priority"),
+        "how an endpoint is chosen, see below",
+    ),
+    key(
+        "last_resort",
+        Form::Choice(|| names(&LastResort::NAMES)),
+        Usual::Value("probe"),
+        "what happens if no endpoint may be used: `probe` lets one request at a time [try one](failures.md#last-resort), `refuse` nobody",
+    ),
+    key(
+        "endpoints",
+        Form::List(&Form::Map(ENDPOINT)),
+        Usual::Required,
+        "at least one",
+    ),
+    section("breaker", BREAKER, "when an endpoint is left alone"),
+    section(
+        "affinity",
+        AFFINITY,
+        "how long sessions stay where they are",
+    ),
+    section("retry", RETRY, "how often a request is tried"),
+    section("timeouts", TIMEOUTS, "how long to wait"),
+];
+
+const ENDPOINT: &[Key] = &[
+    key(
+        "base_url",
+        URL,
+        Usual::Required,
+        "`http` or `https`, a host, perhaps a path. Request paths are appended: `https://h/api` and `/v1/messages` give `https://h/api/v1/messages`",
+    ),
+    key(
+        "api_key",
+        Form::TextOr(KEY_FILE),
+        Usual::Required,
+        "the key, or `{ file: PATH }` for a file that holds it",
+    ),
+    key(
+        "name",
+        Form::Text,
+        Usual::Words("the host, then `host-2`, …"),
+        "what people call it; unique in the cluster",
+    ),
+    key(
+        "kind",
+        Form::Choice(|| names(&KINDS)),
+        Usual::Words("the cluster's, else by the vendor's host, else any"),
+        "as above",
+    ),
+    key(
+        "auth",
+        Form::Choice(|| names(&AUTHS)),
+        Usual::Words("by kind"),
+        "how the key is sent: `x-api-key`, `bearer`, `both`, `x-goog-api-key`",
+    ),
+    key(
+        "weight",
+        from(0),
+        Usual::Value("100"),
+        "its share among equals; 0 is allowed",
+    ),
+    key(
+        "priority",
+        from(0),
+        Usual::Value("1"),
+        "its rank; smaller is preferred",
+    ),
+    key(
+        "max_in_flight",
+        from(1),
+        Usual::Words("no limit"),
+        "at most so many requests at a time, answers included",
+    ),
+    key(
+        "max_failures",
+        from(1),
+        Usual::Words("the breaker's"),
+        "how many failures in a row open its breaker",
+    ),
+    key(
+        "timeout",
+        DURATION,
+        Usual::Words("none"),
+        "how long to wait for the first byte of any answer, streamed or not",
+    ),
+    key(
+        "models",
+        Form::List(&Form::Text),
+        Usual::Words("all"),
+        "patterns of models it serves: `*` stands for anything, a pattern without `*` is a prefix, letters match in any case",
+    ),
+    key(
+        "enabled",
+        Form::Flag,
+        Usual::Value("true"),
+        "whether it is used at start",
+    ),
+];
+
+const KEY_FILE: &[Key] = &[key(
+    "file",
+    Form::Text,
+    Usual::Required,
+    "the path of a file that holds the key and nothing else",
+)];
+
+const BREAKER: &[Key] = &[
+    key(
+        "max_failures",
+        from(1),
+        Usual::Value("3"),
+        "so many failures in a row open it",
+    ),
+    key(
+        "open_for",
+        DURATION,
+        Usual::Value("60s"),
+        "how long it stays open the first time; doubled after each failed probe, ±10 % from the second time on",
+    ),
+    key(
+        "max_open_for",
+        DURATION,
+        Usual::Value("600s"),
+        "and at most; not less than `open_for`, which it follows if it is not set",
+    ),
+    key(
+        "probes",
+        Form::Whole {
+            least: 1,
+            most: 1000,
+        },
+        Usual::Value("1"),
+        "how many requests at a time may try a half-open endpoint, 1 to 1000",
+    ),
+];
+
+const AFFINITY: &[Key] = &[
+    key(
+        "sources",
+        Form::List(&SESSION),
+        Usual::Words("see [session ids](failures.md#session-ids)"),
+        "where the id of a session is looked for, in this order: `header:NAME`, `header:x-*-session-id` for any such header, `body:FIELD`. An empty list: no sessions",
+    ),
+    key(
+        "ttl",
+        DURATION,
+        Usual::Value("5h"),
+        "how long a session stays bound after its last success",
+    ),
+    key(
+        "patience",
+        DURATION,
+        Usual::Value("30s"),
+        "a bound endpoint that cools down for no longer than this keeps its sessions",
+    ),
+    key(
+        "max_bindings",
+        from(1),
+        Usual::Value("100000"),
+        "at most so many; the least recently used goes first",
+    ),
+];
+
+const RETRY: &[Key] = &[
+    key(
+        "attempts",
+        Form::Whole {
+            least: 1,
+            most: 100,
+        },
+        Usual::Value("5"),
+        "sends of one request, 1 to 100. A change of credential is none",
+    ),
+    key(
+        "budget",
+        PERCENT,
+        Usual::Value("20%"),
+        "at most this share of the requests of the last 10 s are retries, but 10 a second are always allowed",
+    ),
+    key(
+        "second_opinion",
+        Form::Flag,
+        Usual::Value("true"),
+        "whether one other endpoint is asked when one calls a request invalid",
+    ),
+    key(
+        "max_body",
+        SIZE,
+        Usual::Value("32MiB"),
+        "bodies up to this size are kept for another try; a larger one is sent once",
+    ),
+];
+
+const TIMEOUTS: &[Key] = &[
+    key(
+        "connect",
+        DURATION,
+        Usual::Value("5s"),
+        "for a connection, TLS included",
+    ),
+    key(
+        "first_byte",
+        DURATION,
+        Usual::Value("60s"),
+        "for the first byte of a streamed answer; an answer that is not streamed has the rest of the deadline",
+    ),
+    key(
+        "idle",
+        DURATION,
+        Usual::Words("`60s` Anthropic, `300s` others"),
+        "for the next byte of an answer that has begun",
+    ),
+    key(
+        "deadline",
+        DURATION,
+        Usual::Value("600s"),
+        "for a request up to the first byte that the client gets, over all attempts",
+    ),
+];
