@@ -382,7 +382,7 @@ fn a_changed_file_is_in_force_without_a_restart_and_a_broken_one_is_not() {
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("weight"), "{stderr}");
 
-    fs::write(&path, text("2")).unwrap();
+    fs::write(&path, text("3")).unwrap();
     proxy.log_until("configuration reloaded");
     proxy.signal("-HUP");
     proxy.log_until("SIGHUP");
