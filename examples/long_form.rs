@@ -15,7 +15,7 @@ use qcc_core::llm::{LlmClassifier, LlmFacts, SessionKey};
 use qcc_core::retry::{self, Budget, QuickRetryLayer, RetryWithExclusionLayer};
 use qcc_core::simulate::{Behaviour, Simulator};
 use qcc_core::token::{TokenPoolLayer, Tokens};
-use qcc_core::upstream::OriginLayer;
+use qcc_core::upstream::{DecodeLayer, OriginLayer};
 use tower::{ServiceBuilder, ServiceExt as _};
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,6 +48,7 @@ async fn main() -> Result<(), BoxError> {
             .layer(TokenPoolLayer::new(tokens))
             .layer(QuickRetryLayer::new(budget.clone()))
             .layer(ErrorClassifyLayer::new(classifier.clone()))
+            .layer(DecodeLayer)
             .layer(OriginLayer::new(endpoint.clone()))
             .service(upstream.clone());
         (Member::new(endpoint, gates), way)

@@ -25,6 +25,7 @@
 //!  TokenPool            above QuickRetry, which repeats a send with the key that it had
 //!  QuickRetry           above ErrorClassify, which tells it what a transport failure is
 //!  ErrorClassify        below all that act on a verdict; holds the answer to its commit point
+//!  Decode               below ErrorClassify, which has to be able to read what it judges
 //!  Origin               last: address, Host, credential, headers that may not pass
 //!    │
 //!  your client          any `Service<http::Request<RequestBody>>`: reqwest, hyper-util, a mock

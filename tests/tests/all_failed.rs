@@ -82,8 +82,6 @@ const FAULTS: &[Row] = &[
     each("stall:0", Kind::Timeout, LATE, [TIMED_OUT; 4]),
     each("no-end", Kind::Unknown, FAILED, [Committed; 4]),
     each("cut:5", Kind::Unknown, FAILED, [Committed; 4]),
-    all("gzip", Kind::Unknown, FAILED),
-    all("gzip:unannounced", Kind::Unknown, FAILED),
     all("keys:sk-test-valid", Kind::Auth, REFUSED),
     all("echo-prompt", Kind::InvalidRequest, Said("a", 400)),
     all("echo-credential", Kind::Server, Said("c", 500)),

@@ -214,9 +214,8 @@ const FAULTS: &[Row] = &[
             Interrupted(2, Transport),
         ],
     ),
-    // Nobody decodes yet, so nobody can look into them.
-    all("gzip", Elsewhere(Unknown)),
-    all("gzip:unannounced", Elsewhere(Unknown)),
+    all("gzip", Fine),
+    all("gzip:unannounced", Fine),
     all("close-idle", Fine),
     all("keys:sk-test-valid", Elsewhere(Auth)),
     all("keys:sk-test-a", Fine),

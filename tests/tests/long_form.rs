@@ -31,7 +31,7 @@ use qcc_core::retry::{
 use qcc_core::simulate::{Behaviour, Simulator};
 use qcc_core::time;
 use qcc_core::token::{TokenPool, TokenPoolLayer, Tokens};
-use qcc_core::upstream::{Origin, OriginLayer};
+use qcc_core::upstream::{Decode, DecodeLayer, Origin, OriginLayer};
 use qcc_tests::harness::{Ask, DIALECTS, ENDPOINTS, Seen, World, endpoints};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 
@@ -124,7 +124,7 @@ type Way = Wrapped<
     >,
 >;
 
-type Last = Origin<Wrapped<Simulator>>;
+type Last = Decode<Wrapped<Origin<Wrapped<Simulator>>>>;
 
 /// What is seen of an endpoint and changed there.
 struct ByHand {
@@ -172,6 +172,8 @@ impl ByHand {
                 ErrorClassifyLayer::new(Arc::new(LlmClassifier::default()))
                     .with_timeouts(Timeouts::default()),
             )
+            .layer(Wrap)
+            .layer(DecodeLayer)
             .layer(Wrap)
             .layer(OriginLayer::new(self.endpoint.clone()))
             .layer(Wrap)

@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_test::{assert_pending, assert_ready, task};
 
 use super::*;
@@ -16,7 +16,7 @@ use crate::exchange::{Exchange, RequestId};
 use crate::facts::{Dialect, Facts};
 use crate::failure::{Blame, Failed, Interrupted, Kind, Verdict, Wait};
 use crate::record::SendResult;
-use crate::testing::{Answer, ReadinessProbe, answer, assert_keeps_readiness, request, send};
+use crate::testing::{Answer, Feed, ReadinessProbe, answer, assert_keeps_readiness, request, send};
 use crate::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -90,23 +90,7 @@ impl Watch for ToyWatch {
     }
 }
 
-/// A body that the test feeds.
-struct Feed(UnboundedReceiver<Result<Bytes, BoxError>>);
-
 type Feeder = UnboundedSender<Result<Bytes, BoxError>>;
-
-impl Body for Feed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
-        let piece = self.0.poll_recv(cx);
-        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
-    }
-}
 
 fn feed(feeder: &Feeder, piece: &'static str) {
     feeder

@@ -15,7 +15,7 @@ use crate::inspect::InspectLayer;
 use crate::record::RecordSink;
 use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
 use crate::token::TokenPoolLayer;
-use crate::upstream::{OriginLayer, Upstream};
+use crate::upstream::{DecodeLayer, OriginLayer, Upstream};
 
 /// Puts the stack together. Made by [`Failover::builder`].
 ///
@@ -242,6 +242,8 @@ impl Builder {
             .layer(QuickRetryLayer::new(self.budget.clone()))
             // Below everything that acts on a verdict.
             .layer(ErrorClassifyLayer::new(self.classify.clone()).with_timeouts(timeouts))
+            // Whoever judges an answer has to be able to read it.
+            .layer(DecodeLayer)
             // Last: nothing of ours is sent on, and nothing of the client's that is not meant to be.
             .layer(OriginLayer::new(endpoint.clone()))
             .service(upstream)

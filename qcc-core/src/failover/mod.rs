@@ -62,15 +62,15 @@ use crate::health::{Call, TrackHealth};
 use crate::inspect::Inspect;
 use crate::retry::{QuickRetry, ReplyBody, RetryWithExclusion};
 use crate::token::{Lease, TokenPool};
-use crate::upstream::{Origin, Upstream};
+use crate::upstream::{Decode, DecodedBody, Origin, Upstream};
 
 /// The way to one endpoint, from its breaker down to the upstream.
-type Way<S> = CircuitBreaker<TrackHealth<TokenPool<QuickRetry<ErrorClassify<Origin<S>>>>>>;
+type Way<S> = CircuitBreaker<TrackHealth<TokenPool<QuickRetry<ErrorClassify<Decode<Origin<S>>>>>>>;
 
-/// What a body passes on that way, inside out: watched, then guarded by lease, record, permit
+/// What a body passes on that way, inside out: decoded, watched, then guarded by lease, record, permit
 /// and place in flight.
 type WayBody<S> = Guarded<
-    Guarded<Guarded<Guarded<WatchedBody<<S as Upstream>::Body>, Lease>, Call>, Permit>,
+    Guarded<Guarded<Guarded<WatchedBody<DecodedBody<<S as Upstream>::Body>>, Lease>, Call>, Permit>,
     Held,
 >;
 

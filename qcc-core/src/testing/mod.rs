@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tower::Service;
 
 pub(crate) use self::logs::Logs;
@@ -175,5 +176,22 @@ impl Body for Script {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Ready(self.0.pop_front().map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// A body that the test feeds.
+#[derive(Debug)]
+pub(crate) struct Feed(pub(crate) UnboundedReceiver<Result<Bytes, BoxError>>);
+
+impl Body for Feed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let piece = self.0.poll_recv(cx);
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 }

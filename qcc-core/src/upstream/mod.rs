@@ -2,11 +2,14 @@
 //!
 //! An upstream is any [`Service`] that takes a request with a [`RequestBody`]: this crate has no
 //! HTTP client of its own. [`Origin`] stands directly above it and is the only layer that
-//! rewrites a head: it sets the address, takes out what belongs to the connection or to the
-//! client, and puts in the endpoint's credential. [`Reqwest`] adapts a `reqwest::Client`.
+//! rewrites the head of a request: it sets the address, takes out what belongs to the connection
+//! or to the client, and puts in the endpoint's credential. [`Decode`] above it decodes what
+//! comes back encoded. [`Reqwest`] adapts a `reqwest::Client`.
 //!
-//! Bodies pass through unchanged in both directions.
+//! Bodies pass through unchanged in both directions, but for their encoding.
 
+mod coding;
+mod decode;
 mod head;
 mod origin;
 #[cfg(feature = "reqwest")]
@@ -21,6 +24,7 @@ use tower::Service;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 
+pub use decode::{Decode, DecodeFuture, DecodeLayer, DecodedBody, Undecodable};
 pub use origin::{MissingCredential, Origin, OriginFuture, OriginLayer, UnfitCredential};
 #[cfg(feature = "reqwest")]
 pub use reqwest::{Reqwest, ReqwestBody, ReqwestFuture, Settings};

@@ -11,7 +11,7 @@ use http::{Request, Response, Version};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::{head, target};
+use super::{coding, head, target};
 use crate::body::RequestBody;
 use crate::credential::Credential;
 use crate::endpoint::{Api, Auth, Endpoint};
@@ -28,7 +28,6 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 
 /// The version of the Messages API that clients without an opinion get.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Addresses requests to one endpoint: see [`Origin`].
 #[derive(Clone, Debug)]
@@ -160,7 +159,9 @@ fn set_defaults(headers: &mut HeaderMap, endpoint: &Endpoint, exchange: &Exchang
     let facts = exchange.facts();
     if facts.is_generation() {
         // The answer is read on its way, and one that needs no decoding is read soonest.
-        headers.insert(header::ACCEPT_ENCODING, IDENTITY);
+        coding::ask_for_plain(headers);
+    } else {
+        coding::ask_for_known(headers);
     }
     let is_anthropic = match facts.dialect {
         Some(dialect) => dialect == Dialect::Anthropic,
