@@ -31,6 +31,8 @@ pub struct Query<'a> {
     pub head: &'a Parts,
     /// Its facts.
     pub facts: &'a Facts,
+    /// The name of the one credential that will do, if the request is bound to one.
+    pub credential: Option<&'a str>,
     /// The current instant.
     pub now: Instant,
 }
@@ -39,7 +41,19 @@ impl<'a> Query<'a> {
     /// A question about a request with this head and these facts at `now`.
     #[must_use]
     pub const fn new(head: &'a Parts, facts: &'a Facts, now: Instant) -> Self {
-        Self { head, facts, now }
+        Self {
+            head,
+            facts,
+            credential: None,
+            now,
+        }
+    }
+
+    /// The same for a request that may use the credential of this name alone.
+    #[must_use]
+    pub const fn with_credential(mut self, name: Option<&'a str>) -> Self {
+        self.credential = name;
+        self
     }
 }
 

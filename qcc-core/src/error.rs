@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::available::{Reason, ReasonCounts};
 use crate::endpoint::EndpointId;
 use crate::exchange::RequestId;
-use crate::failure::Kind;
+use crate::failure::{Class, Kind};
 use crate::time::{Duration, Instant};
 
 /// The error between layers.
@@ -53,6 +53,71 @@ impl fmt::Display for NoEndpoint {
 
 impl StdError for NoEndpoint {}
 
+/// The one endpoint that a request belongs to may not be used: the answer to a
+/// [hard](crate::visit::Strength::Hard) preference that cannot be honoured.
+#[derive(Clone, Debug)]
+pub struct OwnerUnavailable {
+    endpoint: EndpointId,
+    name: Option<Arc<str>>,
+    reason: Option<Reason>,
+    until: Option<Instant>,
+}
+
+impl OwnerUnavailable {
+    pub(crate) fn new(
+        endpoint: EndpointId,
+        name: Option<Arc<str>>,
+        reason: Option<Reason>,
+        until: Option<Instant>,
+    ) -> Self {
+        Self {
+            endpoint,
+            name,
+            reason,
+            until,
+        }
+    }
+
+    /// Who the owner is.
+    #[must_use]
+    pub fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
+    /// Its name; `None` if it exists no more.
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
+    /// Why it may not be used; `None` if it exists no more, [`Reason::Excluded`] if it was asked
+    /// and failed.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// When it may be used again, where that is known.
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
+impl fmt::Display for OwnerUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.map_or("gone", Reason::as_str);
+        f.write_str("the only endpoint that can answer, ")?;
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.endpoint)?,
+            None => write!(f, "{}", self.endpoint)?,
+        }
+        write!(f, ", may not be used: {reason}")
+    }
+}
+
+impl StdError for OwnerUnavailable {}
+
 /// One send that failed, as the final error lists it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -80,6 +145,7 @@ struct Inner {
     attempts: Vec<Attempt>,
     reasons: ReasonCounts,
     retry_at: Option<Instant>,
+    owner: Option<OwnerUnavailable>,
     source: Option<BoxError>,
 }
 
@@ -89,6 +155,8 @@ struct Inner {
 pub enum ErrorKind {
     /// No endpoint could be tried.
     NoEndpoint,
+    /// The one endpoint that can answer could not be used, or failed.
+    OwnerUnavailable,
     /// Every endpoint that could be tried failed.
     AllFailed,
     /// The last failures were rate limits or quotas.
@@ -109,6 +177,7 @@ impl Error {
             attempts: Vec::new(),
             reasons: ReasonCounts::default(),
             retry_at: None,
+            owner: None,
             source: None,
         }))
     }
@@ -125,6 +194,11 @@ impl Error {
 
     pub(crate) fn with_retry_at(mut self, retry_at: Option<Instant>) -> Self {
         self.0.retry_at = retry_at;
+        self
+    }
+
+    pub(crate) fn with_owner(mut self, owner: Option<OwnerUnavailable>) -> Self {
+        self.0.owner = owner;
         self
     }
 
@@ -163,6 +237,12 @@ impl Error {
         self.0.retry_at
     }
 
+    /// The endpoint that the request is bound to, if that is why nobody else was asked.
+    #[must_use]
+    pub fn owner(&self) -> Option<&OwnerUnavailable> {
+        self.0.owner.as_ref()
+    }
+
     /// Whether nothing could be tried.
     #[must_use]
     pub fn is_no_endpoint(&self) -> bool {
@@ -175,6 +255,10 @@ impl Error {
         match self.0.kind {
             ErrorKind::RateLimited => true,
             ErrorKind::NoEndpoint => self.0.reasons.only(Reason::Cooling),
+            ErrorKind::OwnerUnavailable => match self.0.attempts.last() {
+                Some(last) => last.kind.class() == Class::RateLimit,
+                None => self.0.reasons.only(Reason::Cooling),
+            },
             _ => false,
         }
     }
@@ -208,6 +292,10 @@ impl fmt::Display for Error {
         let tried = self.0.attempts.len();
         match self.0.kind {
             ErrorKind::NoEndpoint => f.write_str("no endpoint may be used now"),
+            ErrorKind::OwnerUnavailable => match &self.0.owner {
+                Some(owner) => owner.fmt(f),
+                None => f.write_str("the only endpoint that can answer may not be used"),
+            },
             ErrorKind::AllFailed => write!(f, "all {tried} attempts failed"),
             ErrorKind::RateLimited => write!(f, "all {tried} attempts met a rate limit"),
             ErrorKind::AuthFailed => write!(f, "every credential was refused ({tried} tried)"),

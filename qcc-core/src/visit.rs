@@ -1,5 +1,7 @@
 //! One stay at one endpoint: what the layers above `Balance` want of it.
 
+use std::sync::Arc;
+
 use http::Extensions;
 use smallvec::SmallVec;
 
@@ -85,11 +87,13 @@ impl Excluded {
 }
 
 /// The endpoint that a request should go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Preferred {
     /// Which.
     pub endpoint: EndpointId,
+    /// The name of the one credential that will do there; `None` if any of them will.
+    pub credential: Option<Arc<str>>,
     /// How much.
     pub strength: Strength,
 }
@@ -100,7 +104,18 @@ impl Preferred {
     pub const fn soft(endpoint: EndpointId) -> Self {
         Self {
             endpoint,
+            credential: None,
             strength: Strength::Soft,
+        }
+    }
+
+    /// `endpoint` and nobody else, there with the credential of this name, if one is given.
+    #[must_use]
+    pub const fn hard(endpoint: EndpointId, credential: Option<Arc<str>>) -> Self {
+        Self {
+            endpoint,
+            credential,
+            strength: Strength::Hard,
         }
     }
 }
@@ -111,6 +126,10 @@ impl Preferred {
 pub enum Strength {
     /// Another endpoint can answer, too; it only costs a prompt cache.
     Soft,
+    /// No other endpoint can answer: the request names something that exists there alone. If it
+    /// cannot be used, `Balance` answers
+    /// [`OwnerUnavailable`](crate::error::OwnerUnavailable).
+    Hard,
 }
 
 /// How a visit passes the breaker.

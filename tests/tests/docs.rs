@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fs, io};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use qcc_core::available::Reason;
+use qcc_core::balance::{Balance, Member, Priority};
 use qcc_core::body::RequestBody;
 use qcc_core::endpoint::{Endpoint, Endpoints};
 use qcc_core::error::Error;
@@ -19,9 +21,11 @@ use qcc_core::facts::Dialect;
 use qcc_core::failover::Failover;
 use qcc_core::failure::Kind;
 use qcc_core::llm::{self, CODES, CodeList, PHRASES, SENTENCES, SessionKey, TYPES, respond};
+use qcc_core::retry::{self, RetryWithExclusionLayer};
 use qcc_core::simulate::{Behaviour, Simulator};
 use qcc_core::time;
-use tower::ServiceExt as _;
+use qcc_core::visit::{Preferred, Visit};
+use tower::{Layer as _, ServiceExt as _};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -174,6 +178,20 @@ async fn ending(behaviour: Option<&str>, request: Request<RequestBody>) -> [Stri
     code(&answer.expect_err("an answer is relayed"))
 }
 
+/// How a request ends that belongs to an endpoint that is not there.
+async fn ending_without_owner(request: Request<RequestBody>) -> [String; 2] {
+    let owner = Endpoint::new("a", "http://a.sim".parse().unwrap()).id();
+    let nobody: [(Member, Simulator); 0] = [];
+    let balance = Balance::new(nobody, Arc::new(Priority::default()), Default::default());
+    let bound = balance.map_request(move |mut request: Request<RequestBody>| {
+        Visit::of(request.extensions_mut()).preferred = Some(Preferred::hard(owner, None));
+        request
+    });
+    let retry = RetryWithExclusionLayer::new(retry::Config::default()).layer(bound);
+    let answer: Result<Response<_>, Error> = retry.oneshot(request).await;
+    code(&answer.err().expect("an answer is relayed"))
+}
+
 /// The body of a client whose connection breaks.
 struct Broken;
 
@@ -211,6 +229,7 @@ async fn every_error_of_ours_is_described_with_its_status() {
     ] {
         endings.insert(ending(behaviour, request).await);
     }
+    endings.insert(ending_without_owner(ask(WHOLE)).await);
     let doc = read("docs/failures.md");
     let described: BTreeSet<_> = table(section(&doc, "Error types of our own answers"))
         .into_iter()

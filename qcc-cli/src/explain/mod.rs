@@ -286,6 +286,7 @@ impl Preference {
         };
         match fate {
             Fate::Honoured => plain("honoured"),
+            Fate::Owned => plain("owned"),
             Fate::Gone => plain("gone"),
             Fate::PassedOver { reason, until } => Self {
                 reason: Some(reason.to_string()),
@@ -376,6 +377,7 @@ impl From<Answer> for Outcome {
 pub(crate) fn name_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NoEndpoint => "no_endpoint",
+        ErrorKind::OwnerUnavailable => "owner_unavailable",
         ErrorKind::AllFailed => "all_failed",
         ErrorKind::RateLimited => "rate_limited",
         ErrorKind::AuthFailed => "auth_failed",

@@ -220,6 +220,7 @@ fn chosen(visit: &VisitStory, start: Date) -> String {
 
 fn preferred(preference: &Preference, start: Date) -> String {
     match (&*preference.fate, &preference.reason) {
+        ("owned", _) => ", the only one that can answer".to_owned(),
         ("honoured", _) => ", where the session is at home".to_owned(),
         ("gone", _) => "; the endpoint of the session is no member any more".to_owned(),
         (_, Some(reason)) => format!(

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::sessions::Sessions;
 use super::state::{End, Key, Visited};
 use crate::endpoint::{Endpoint, EndpointId};
-use crate::error::{BoxError, NoEndpoint};
+use crate::error::{BoxError, NoEndpoint, OwnerUnavailable};
 use crate::exchange::{Choice, Exchange, Exhausted};
 use crate::failure::{Blame, Failed, Refused, Verdict, find};
 use crate::guard::{Guard, Guarded, Settled};
@@ -213,7 +213,10 @@ fn end<B>(result: &Result<Response<B>, BoxError>, endpoint: Option<&Endpoint>) -
             let error = &**error;
             if let Some(refused) = Refused::find(error) {
                 End::Refused(id, refused.reason(), refused.until())
-            } else if find::<Exhausted>(error).is_some() || find::<NoEndpoint>(error).is_some() {
+            } else if find::<Exhausted>(error).is_some()
+                || find::<NoEndpoint>(error).is_some()
+                || find::<OwnerUnavailable>(error).is_some()
+            {
                 // Nothing was sent there.
                 End::Otherwise
             } else {

@@ -206,7 +206,7 @@ impl Table {
 /// for a moment: then this request escapes, and the session stays.
 fn is_lost(fate: Fate, config: &Config, now: Instant) -> bool {
     match fate {
-        Fate::Honoured => false,
+        Fate::Honoured | Fate::Owned => false,
         Fate::Gone => true,
         Fate::PassedOver { reason, until } => match reason {
             Reason::Disabled | Reason::AuthFailed | Reason::Open | Reason::Queued => true,

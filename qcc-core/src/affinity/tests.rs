@@ -90,7 +90,7 @@ impl Script {
     /// Plays the balancer for one visit.
     fn play(&self, visit: &Visit) -> Result<Response<String>, BoxError> {
         let names = ["a", "b", "c"];
-        let preferred = visit.preferred.map(|preferred| preferred.endpoint);
+        let preferred = visit.preferred.as_ref().map(|preferred| preferred.endpoint);
         let fate = match (preferred, self.out) {
             (None, _) => None,
             (Some(_), _) if self.gone => Some(Fate::Gone),

@@ -15,7 +15,7 @@ use super::member::Member;
 use super::snapshot::Held;
 use crate::available::Query;
 use crate::body::RequestBody;
-use crate::error::{BoxError, NoEndpoint};
+use crate::error::BoxError;
 use crate::exchange::Exchange;
 use crate::guard::Guarded;
 use crate::time::{self, Instant};
@@ -44,7 +44,7 @@ pin_project! {
         S: Service<Request<RequestBody>>,
     {
         // Nobody could be chosen.
-        Nobody { error: Option<NoEndpoint> },
+        Nobody { error: Option<BoxError> },
         // First readiness, then the call; the place is held from before.
         Visiting {
             #[pin]
@@ -57,7 +57,7 @@ pin_project! {
 }
 
 impl<S: Service<Request<RequestBody>>> ResponseFuture<S> {
-    pub(super) const fn nobody(error: NoEndpoint) -> Self {
+    pub(super) const fn nobody(error: BoxError) -> Self {
         Self {
             state: State::Nobody { error: Some(error) },
         }
@@ -91,7 +91,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProj::Nobody { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error.into())),
+                Some(error) => Poll::Ready(Err(error)),
                 None => panic!("polled after completion"),
             },
             StateProj::Visiting {

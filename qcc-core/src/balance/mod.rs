@@ -8,7 +8,9 @@
 //! [`NoEndpoint`](crate::error::NoEndpoint), with the reasons counted.
 //!
 //! The order of a choice:
-//! 1. The preferred endpoint of the [`Visit`], unless it is out.
+//! 1. The preferred endpoint of the [`Visit`], unless it is out. If the preference is
+//!    [hard](crate::visit::Strength::Hard) the choice ends here: with that endpoint, or with
+//!    [`OwnerUnavailable`](crate::error::OwnerUnavailable).
 //! 2. What the [`BalancePolicy`] picks among those that are ready, then among those that are
 //!    degraded.
 //! 3. One request at a time, as the [last resort](LastResort), the endpoint that failed least

@@ -11,11 +11,11 @@ use super::member::{InFlight, Member};
 use super::policy::{BalancePolicy, Candidates, Scene};
 use crate::available::{Availability, Query, Reason, ReasonCounts};
 use crate::endpoint::{Endpoint, EndpointId};
-use crate::error::NoEndpoint;
+use crate::error::{BoxError, NoEndpoint, OwnerUnavailable};
 use crate::guard::{Guard, Settled};
 use crate::record::{Event, Fate, LeftOuts, Tier};
 use crate::time::Instant;
-use crate::visit::Visit;
+use crate::visit::{Preferred, Strength, Visit};
 
 /// How often the policy is asked again when another request took the last place of its pick.
 const ASKED_AGAIN: usize = 3;
@@ -85,16 +85,20 @@ impl Chooser {
         head: &Parts,
         visit: &Visit,
         now: Instant,
-    ) -> Result<Chosen, NoEndpoint> {
+    ) -> Result<Chosen, BoxError> {
         let exchange = &visit.exchange;
-        let query = Query::new(head, exchange.facts(), now);
+        let preferred = visit.preferred.as_ref();
+        let owner = preferred.filter(|preferred| preferred.strength == Strength::Hard);
+        let credential = owner.and_then(|owner| owner.credential.as_deref());
+        let query = Query::new(head, exchange.facts(), now).with_credential(credential);
         let scene = Scene::new(&snapshot.members, query, &visit.excluded);
         if tracing::enabled!(tracing::Level::DEBUG) {
             scene.log(visit);
         }
 
-        let preferred = visit.preferred.map(|preferred| preferred.endpoint);
-        let (chosen, mut fate) = match preferred.map(|id| snapshot.slot(id)) {
+        let preferred = preferred.map(|preferred| preferred.endpoint);
+        let slot = preferred.map(|id| snapshot.slot(id));
+        let (chosen, mut fate) = match slot {
             None => (None, None),
             Some(None) => (None, Some(Fate::Gone)),
             Some(Some(slot)) => {
@@ -102,17 +106,19 @@ impl Chooser {
                 (chosen, Some(fate))
             }
         };
-        let chosen = match chosen {
-            Some(chosen) => Ok(chosen),
-            None => self
+        let chosen = match (chosen, owner) {
+            (Some(chosen), _) => Ok(chosen),
+            (None, Some(owner)) => Err(scene.unavailable(owner, slot.flatten(), fate).into()),
+            (None, None) => self
                 .ask(&scene, head)
-                .or_else(|nobody| self.resort(&scene, nobody)),
+                .or_else(|nobody| self.resort(&scene, nobody))
+                .map_err(BoxError::from),
         };
 
         let endpoint = chosen.as_ref().ok().map(|chosen| {
             let endpoint = snapshot.members[chosen.slot].endpoint();
             if Some(endpoint.id()) == preferred {
-                fate = Some(Fate::Honoured);
+                fate = Some(owner.map_or(Fate::Honoured, |_| Fate::Owned));
             }
             endpoint.clone()
         });
@@ -214,6 +220,21 @@ impl Scene<'_> {
             .borrow_mut()
             .push(member.endpoint(), reason, until);
         (None, Fate::PassedOver { reason, until })
+    }
+
+    /// Why the owner of what the request names cannot be had.
+    fn unavailable(
+        &self,
+        owner: &Preferred,
+        slot: Option<usize>,
+        fate: Option<Fate>,
+    ) -> OwnerUnavailable {
+        let name = slot.map(|slot| self.members[slot].endpoint().name().clone());
+        let (reason, until) = match fate {
+            Some(Fate::PassedOver { reason, until }) => (Some(reason), until),
+            _ => (None, None),
+        };
+        OwnerUnavailable::new(owner.endpoint, name, reason, until)
     }
 
     /// Looks at every member, because none could be chosen.

@@ -20,7 +20,7 @@ use tower_test::mock;
 use super::*;
 use crate::available::{Availability, Available, Query, Reason};
 use crate::endpoint::{Api, Endpoint, EndpointId};
-use crate::error::NoEndpoint;
+use crate::error::{NoEndpoint, OwnerUnavailable};
 use crate::exchange::{Exchange, RequestId};
 use crate::facts::{Dialect, Facts};
 use crate::failure::{Failed, Kind, Verdict};
@@ -506,6 +506,98 @@ async fn a_preferred_endpoint_that_is_full_is_passed_over() {
     assert_eq!(visit.exchange.choice().unwrap().preference, Some(full));
     drop(held);
     assert_eq!(answer(&balance, &visit).await.unwrap(), "a");
+}
+
+// ===== the owner of what a request names =====
+
+async fn lost(balance: &Balance<Upstream>, visit: &Visit) -> OwnerUnavailable {
+    let error = answer(balance, visit).await.unwrap_err();
+    *error.downcast::<OwnerUnavailable>().unwrap()
+}
+
+fn owned_by(name: &str) -> Visit {
+    let mut visit = visit();
+    visit.preferred = Some(Preferred::hard(id(name), None));
+    visit
+}
+
+// AFF-19
+#[tokio::test(start_paused = true)]
+async fn what_one_endpoint_owns_is_asked_of_nobody_else() {
+    let gate = Gate::ready();
+    let balance = over(&[&Gate::ready(), &gate]);
+    let visit = owned_by("b");
+    for state in [Availability::Ready, Availability::Degraded] {
+        gate.set(state);
+        for _ in 0..3 {
+            assert_eq!(answer(&balance, &visit).await.unwrap(), "b");
+            let choice = visit.exchange.choice().unwrap();
+            assert_eq!(choice.preference, Some(Fate::Owned));
+        }
+    }
+
+    let until = Some(time::now() + Duration::from_secs(9));
+    for reason in [
+        Reason::Open,
+        Reason::Disabled,
+        Reason::Cooling,
+        Reason::Queued,
+    ] {
+        gate.set(Availability::out(reason, until));
+        let lost = lost(&balance, &visit).await;
+        assert_eq!(lost.endpoint(), id("b"));
+        assert_eq!(lost.name().map(|name| &**name), Some("b"));
+        assert_eq!((lost.reason(), lost.until()), (Some(reason), until));
+        assert_eq!(in_flight(&balance), [0, 0]);
+    }
+
+    let gone = lost(&balance, &owned_by("nobody")).await;
+    assert_eq!(gone.endpoint(), id("nobody"));
+    assert_eq!((gone.name(), gone.reason()), (None, None));
+}
+
+// AFF-19
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_full_or_excluded_is_replaced_by_nobody() {
+    let full = endpoint("a").with_max_in_flight(1);
+    let members = [("a", full), ("b", endpoint("b"))];
+    let balance =
+        balance(members.map(|(name, endpoint)| (Member::new(Arc::new(endpoint), []), echo(name))));
+    let mut visit = owned_by("a");
+    let held = balance.clone().oneshot(request(&visit)).await.unwrap();
+    assert_eq!(lost(&balance, &visit).await.reason(), Some(Reason::Full));
+    drop(held);
+    assert_eq!(answer(&balance, &visit).await.unwrap(), "a");
+    visit.excluded.insert(id("a"));
+    assert_eq!(
+        lost(&balance, &visit).await.reason(),
+        Some(Reason::Excluded)
+    );
+}
+
+/// A gate that lets only requests for one credential through.
+#[derive(Debug)]
+struct Only(&'static str);
+
+impl Available for Only {
+    fn availability(&self, query: &Query<'_>) -> Availability {
+        match query.credential {
+            Some(name) if name == self.0 => Availability::Ready,
+            _ => Availability::out(Reason::Cooling, None),
+        }
+    }
+}
+
+// AFF-19
+#[tokio::test(start_paused = true)]
+async fn gates_are_asked_about_the_credential_of_the_owner() {
+    let member = Member::new(Arc::new(endpoint("a")), [Arc::new(Only("first")) as _]);
+    let balance = balance([(member, echo("a"))]);
+    let mut visit = visit();
+    visit.preferred = Some(Preferred::hard(id("a"), Some("first".into())));
+    assert_eq!(answer(&balance, &visit).await.unwrap(), "a");
+    visit.preferred = Some(Preferred::hard(id("a"), Some("second".into())));
+    assert_eq!(lost(&balance, &visit).await.reason(), Some(Reason::Cooling));
 }
 
 // ===== last resort =====

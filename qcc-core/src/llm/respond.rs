@@ -36,6 +36,7 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// | [`ErrorKind`] | status | code |
 /// |---|---|---|
 /// | `NoEndpoint` | 503; 429 if every reason is a rate limit | `no_available_account`, also as `type` |
+/// | `OwnerUnavailable` | 503; 429 if the owner only met a rate limit | `owner_unavailable`, also as `type` |
 /// | `AllFailed`, last failure overloaded | 503 | `upstream_overloaded` |
 /// | `AllFailed`, last failure a time-out | 504 | `upstream_timeout` |
 /// | `AllFailed`, otherwise | 502 | `upstream_failed` |
@@ -54,7 +55,7 @@ pub fn respond(error: &Error, dialect: Option<Dialect>, now: Instant) -> Respons
     let answer = Answer {
         status,
         kind: match error.kind() {
-            ErrorKind::NoEndpoint => code,
+            ErrorKind::NoEndpoint | ErrorKind::OwnerUnavailable => code,
             _ => error_type(dialect, status),
         },
         code,
@@ -114,6 +115,10 @@ fn outcome(error: &Error) -> (StatusCode, &'static str) {
             (StatusCode::TOO_MANY_REQUESTS, "no_available_account")
         }
         ErrorKind::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no_available_account"),
+        ErrorKind::OwnerUnavailable if error.is_rate_limited() => {
+            (StatusCode::TOO_MANY_REQUESTS, "owner_unavailable")
+        }
+        ErrorKind::OwnerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "owner_unavailable"),
         ErrorKind::AllFailed => match last {
             Some(Kind::Overloaded) => (StatusCode::SERVICE_UNAVAILABLE, "upstream_overloaded"),
             Some(Kind::Timeout) => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
@@ -142,6 +147,12 @@ fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
             "No upstream endpoint may be used now{}. {again}, or see why in the status of the \
              endpoints.",
             reasons(error)
+        ),
+        ErrorKind::OwnerUnavailable => format!(
+            "The request names something that exists only at the endpoint that made it{}. \
+             {again}, or send the request without that reference; in place of a \
+             previous_response_id, the whole history.",
+            owner(error)
         ),
         ErrorKind::AllFailed if code == "upstream_timeout" => format!(
             "The upstreams did not answer in time{tried}. {again}, or allow a longer wait for \
@@ -175,6 +186,23 @@ fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
         ErrorKind::RequestBody => {
             "The body of the request broke off before its end. Send the request again.".to_owned()
         }
+    }
+}
+
+/// Who the owner is and what is the matter with it.
+fn owner(error: &Error) -> String {
+    let Some(owner) = error.owner() else {
+        return String::new();
+    };
+    let id = owner.endpoint();
+    let name = match owner.name() {
+        Some(name) => format!("`{name}` ({id})"),
+        None => id.to_string(),
+    };
+    match owner.reason() {
+        None => format!(", {name}, which is no longer configured"),
+        Some(Reason::Excluded) => format!(", {name}, which has failed"),
+        Some(reason) => format!(", {name}, which may not be used now ({reason})"),
     }
 }
 
@@ -421,6 +449,7 @@ mod tests {
     use super::*;
     use crate::available::ReasonCounts;
     use crate::endpoint::EndpointId;
+    use crate::error::OwnerUnavailable;
     use crate::time;
 
     fn error(kind: ErrorKind, kinds: &[Kind]) -> Error {
@@ -463,6 +492,7 @@ mod tests {
     fn every_error_has_a_code_a_message_and_the_request_id_in_its_dialect() {
         for kind in [
             ErrorKind::NoEndpoint,
+            ErrorKind::OwnerUnavailable,
             ErrorKind::AllFailed,
             ErrorKind::RateLimited,
             ErrorKind::AuthFailed,
@@ -661,6 +691,43 @@ mod tests {
         assert_eq!(response.headers()[RETRY_AFTER], "1");
         assert!(!response.headers().contains_key("x-should-retry"));
         assert_eq!(json(&response)["error"]["type"], "no_available_account");
+    }
+
+    // AFF-19
+    #[test]
+    fn an_owner_that_is_unavailable_is_named_with_what_to_do() {
+        let now = time::now();
+        let id =
+            crate::endpoint::Endpoint::new("main", "http://main.example".parse().unwrap()).id();
+        let until = Some(now + Duration::from_secs(90));
+        let owner = |reason| OwnerUnavailable::new(id, Some("main".into()), reason, until);
+        let lost = |reason| {
+            error(ErrorKind::OwnerUnavailable, &[])
+                .with_owner(Some(owner(Some(reason))))
+                .with_reasons(reasons(&[reason]))
+                .with_retry_at(until)
+        };
+        for dialect in all_dialects() {
+            let response = respond(&lost(Reason::Open), dialect, now);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], "60");
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            let body = json(&response);
+            assert_eq!(body["error"]["type"], "owner_unavailable");
+            assert_eq!(code(&body), "owner_unavailable");
+            assert_eq!(body["error"]["retry_after"], 90.0);
+            let message = body["error"]["message"].as_str().unwrap();
+            for part in ["`main`", "(open)", "in 90 s", "the whole history"] {
+                assert!(message.contains(part), "{part}: {message}");
+            }
+        }
+        let cooling = respond(&lost(Reason::Cooling), None, now);
+        assert_eq!(cooling.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(!cooling.headers().contains_key("x-should-retry"));
+        let failed = error(ErrorKind::OwnerUnavailable, &[Kind::RateLimit])
+            .with_owner(Some(owner(Some(Reason::Excluded))));
+        let failed = respond(&failed, None, now);
+        assert_eq!(failed.status(), StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[test]

@@ -277,6 +277,8 @@ impl fmt::Display for Tier {
 pub enum Fate {
     /// It was chosen.
     Honoured,
+    /// It was chosen, and no other may be in this request.
+    Owned,
     /// It could not be used now.
     PassedOver {
         /// Why.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::available::ReasonCounts;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, OwnerUnavailable};
 use crate::failure::{Failed, Kind, Verdict, Wait};
 use crate::time::Instant;
 
@@ -19,6 +19,7 @@ pub(super) struct History {
     reset: Option<Instant>,
     reasons: ReasonCounts,
     recovery: Option<Instant>,
+    owner: Option<OwnerUnavailable>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,7 @@ pub(super) enum Conclusion {
         kind: ErrorKind,
         retry_at: Option<Instant>,
         reasons: ReasonCounts,
+        owner: Option<OwnerUnavailable>,
     },
 }
 
@@ -69,6 +71,15 @@ impl History {
         self.recovery = until;
     }
 
+    /// The one endpoint that can answer cannot be used, or has failed: nobody else is asked.
+    pub(super) fn owner_lost(&mut self, owner: OwnerUnavailable) {
+        if let Some(reason) = owner.reason() {
+            self.reasons.add(reason);
+        }
+        self.recovery = owner.until();
+        self.owner = Some(owner);
+    }
+
     /// The answer. `expired` says that the deadline passed during or before the last visit.
     pub(super) fn conclude(self, expired: bool) -> Conclusion {
         // A client's mistake is told by the first who saw it, whatever came later.
@@ -82,24 +93,31 @@ impl History {
                 ..
             }) => ErrorKind::Deadline,
             Some(last) if matches!(last.verdict.kind, Kind::RateLimit | Kind::Quota) => {
-                ErrorKind::RateLimited
+                match self.owner {
+                    Some(_) => ErrorKind::OwnerUnavailable,
+                    None => ErrorKind::RateLimited,
+                }
             }
             Some(_) => {
                 if let Some(response) = self.relayable {
                     return Conclusion::Relay(response);
                 }
-                if self.refused_credentials == self.failures {
+                if self.owner.is_some() {
+                    ErrorKind::OwnerUnavailable
+                } else if self.refused_credentials == self.failures {
                     ErrorKind::AuthFailed
                 } else {
                     ErrorKind::AllFailed
                 }
             }
+            None if self.owner.is_some() => ErrorKind::OwnerUnavailable,
             None => ErrorKind::NoEndpoint,
         };
         Conclusion::Fail {
             kind,
             retry_at: earliest(self.reset, self.recovery),
             reasons: self.reasons,
+            owner: self.owner,
         }
     }
 }
@@ -241,5 +259,50 @@ mod tests {
             error(&[answered(Kind::Server, 500), last]),
             Some(ErrorKind::Deadline)
         );
+    }
+
+    // AFF-19
+    #[test]
+    fn an_owner_that_failed_answers_itself_or_is_named() {
+        use crate::endpoint::Endpoint;
+
+        let id = Endpoint::new("main", "http://main.example".parse().unwrap()).id();
+        let until = Some(time::now() + Duration::from_secs(9));
+        let conclude = |failed: Option<Failed>, reason| {
+            let mut history = History::default();
+            if let Some(failed) = &failed {
+                history.failed(failed.verdict(), Some(failed));
+            }
+            let owner = OwnerUnavailable::new(id, Some("main".into()), Some(reason), until);
+            history.owner_lost(owner);
+            history.conclude(false)
+        };
+        for kind in [Kind::Server, Kind::InvalidRequest] {
+            let relayed = conclude(Some(answered(kind, 418)), Reason::Excluded);
+            assert!(matches!(relayed, Conclusion::Relay(response) if response.status() == 418));
+        }
+        for (failed, reason) in [
+            (None, Reason::Open),
+            (
+                Some(Failed::new(Verdict::new(Kind::Transport))),
+                Reason::Excluded,
+            ),
+            (Some(answered(Kind::RateLimit, 429)), Reason::Excluded),
+            (Some(answered(Kind::Auth, 401)), Reason::Excluded),
+        ] {
+            let Conclusion::Fail {
+                kind,
+                retry_at,
+                reasons,
+                owner,
+            } = conclude(failed, reason)
+            else {
+                panic!("an answer was relayed for {reason}");
+            };
+            assert_eq!(kind, ErrorKind::OwnerUnavailable);
+            assert_eq!(retry_at, until);
+            assert!(reasons.only(reason));
+            assert_eq!(owner.and_then(|owner| owner.reason()), Some(reason));
+        }
     }
 }

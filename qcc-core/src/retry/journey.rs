@@ -12,12 +12,13 @@ use tracing::{debug, info, warn};
 use super::body::{ReplyBody, Seal};
 use super::history::{Conclusion, History};
 use super::{Failure, Next, RetryWithExclusionLayer};
+use crate::available::Reason;
 use crate::body::RequestBody;
 use crate::endpoint::{Endpoint, EndpointId};
-use crate::error::{Attempt, BoxError, Error, ErrorKind, NoEndpoint};
+use crate::error::{Attempt, BoxError, Error, ErrorKind, NoEndpoint, OwnerUnavailable};
 use crate::exchange::{Exchange, Exhausted, SendKind};
 use crate::failure::{Blame, Failed, Kind, Refused, Verdict, Wait, find};
-use crate::record::{Answer, Event, Record, SendResult};
+use crate::record::{Answer, Event, Fate, Record, SendResult};
 use crate::time::{self, Duration, Instant, Timer};
 use crate::visit::{Excluded, Visit};
 
@@ -143,8 +144,19 @@ impl Journey {
             self.history.none_left(*none.reasons(), none.until());
             return Step::Conclude { expired: false };
         }
+        if let Some(owner) = find::<OwnerUnavailable>(error) {
+            exchange.withdraw(self.kind);
+            exchange.note(Event::Unsent, time::now());
+            self.history.owner_lost(owner.clone());
+            return Step::Conclude { expired: false };
+        }
         let now = time::now();
-        let endpoint = exchange.choice().and_then(|choice| choice.endpoint);
+        let choice = exchange.choice();
+        let endpoint = choice.as_ref().and_then(|choice| choice.endpoint.clone());
+        let owner = endpoint.as_deref().filter(|_| {
+            let fate = choice.as_ref().and_then(|choice| choice.preference);
+            fate == Some(Fate::Owned)
+        });
         // Without a balancer, or with one that does not heed exclusions, nothing changes from one
         // visit to the next: then every visit has to be counted, or there might be no end.
         let moves_on = match &endpoint {
@@ -154,6 +166,11 @@ impl Journey {
         if let Some(refused) = Refused::find(error) {
             exchange.withdraw(self.kind);
             exchange.note(Event::Refused(refused.reason()), now);
+            if let Some(owner) = owner {
+                let lost = lost(owner, refused.reason(), refused.until());
+                self.history.owner_lost(lost);
+                return Step::Conclude { expired: false };
+            }
             let body = refused.take_request().map(Request::into_body);
             return match body.or_else(|| self.body.take()) {
                 Some(body) if moves_on => self.send(body),
@@ -165,7 +182,7 @@ impl Journey {
         let verdict = Failed::verdict_of(error);
         let wait = failed.and_then(Failed::wait);
         exchange.note(Event::Failed { verdict, wait }, now);
-        let next = if self.second_opinion {
+        let next = if self.second_opinion || owner.is_some() {
             Next::Stop
         } else {
             self.shared.policy.next(&Failure {
@@ -184,6 +201,10 @@ impl Journey {
             next,
         );
         self.history.failed(verdict, failed);
+        if let Some(owner) = owner {
+            let lost = lost(owner, Reason::Excluded, verdict.until);
+            self.history.owner_lost(lost);
+        }
         self.kind = match verdict.blame {
             // The next send uses another credential, wherever it goes.
             Blame::Credential if moves_on => SendKind::Rotation,
@@ -251,7 +272,9 @@ impl Journey {
                 kind,
                 retry_at,
                 reasons,
+                owner,
             } => Err(fail(seal, kind)
+                .with_owner(owner)
                 .with_retry_at(retry_at)
                 .with_reasons(reasons)),
         }
@@ -261,6 +284,10 @@ impl Journey {
     pub(super) fn unreadable(&mut self, error: BoxError) -> Error {
         fail(self.seal.hand_over(), ErrorKind::RequestBody).with_source(error)
     }
+}
+
+fn lost(owner: &Endpoint, reason: Reason, until: Option<Instant>) -> OwnerUnavailable {
+    OwnerUnavailable::new(owner.id(), Some(owner.name().clone()), Some(reason), until)
 }
 
 /// Seals the record and makes the error that lists its sends.

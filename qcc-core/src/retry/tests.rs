@@ -18,7 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::error::NoEndpoint;
 use crate::exchange::Exchange;
 use crate::failure::{Failed, Interrupted, Kind, Refused, Verdict, Wait};
-use crate::record::{Answer, Record, RecordSink, SendResult, Tier};
+use crate::record::{Answer, Fate, Record, RecordSink, SendResult, Tier};
 use crate::testing::{Logs, ReadinessProbe, Script, answer, assert_keeps_readiness, endpoint};
 use crate::time::{self, Duration};
 use crate::visit::Visit;
@@ -56,6 +56,7 @@ struct Member {
     script: VecDeque<Does>,
     bodies: Vec<Bytes>,
     contested: Vec<bool>,
+    fate: Option<Fate>,
 }
 
 impl Pool {
@@ -68,9 +69,18 @@ impl Pool {
                     script: script.into(),
                     bodies: Vec::new(),
                     contested: Vec::new(),
+                    fate: None,
                 })
                 .collect(),
         )))
+    }
+
+    /// The same where the first one alone can answer.
+    fn owned(self) -> Self {
+        if let Some(first) = self.0.lock().unwrap().first_mut() {
+            first.fate = Some(Fate::Owned);
+        }
+        self
     }
 
     fn calls(&self) -> Vec<usize> {
@@ -103,7 +113,7 @@ impl Service<Request<RequestBody>> for Pool {
         let endpoint = Some(member.endpoint.clone());
         visit
             .exchange
-            .choose(endpoint, Tier::Ready, None, time::now());
+            .choose(endpoint, Tier::Ready, member.fate, time::now());
         let does = member.script.pop_front().unwrap_or_else(ok);
         if matches!(does, Refuse) {
             let refused = Refused::new(Reason::Probing, None, request);
@@ -264,6 +274,36 @@ async fn the_error_lists_every_attempt() {
         tried,
         [(Some("a"), Kind::Transport), (Some("b"), Kind::Unknown)]
     );
+}
+
+// AFF-19
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_failed_is_replaced_by_nobody() {
+    for kind in [Kind::Transport, Kind::Timeout, Kind::Auth, Kind::RateLimit] {
+        let pool = Pool::new([vec![Fail(Verdict::new(kind), None)], vec![]]).owned();
+        let error = ask(&pool, &layer()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OwnerUnavailable, "{kind}");
+        let owner = error.owner().unwrap();
+        assert_eq!(owner.name().map(|name| &**name), Some("a"));
+        assert_eq!(owner.reason(), Some(Reason::Excluded));
+        assert_eq!(error.attempts().len(), 1);
+        assert_eq!(error.is_rate_limited(), kind == Kind::RateLimit);
+        assert_eq!(pool.calls(), [1, 0]);
+    }
+    // Its own answer is told as it came, and there is no second opinion on it.
+    for status in [400, 500] {
+        let pool = Pool::new([vec![self::status(status)], vec![]]).owned();
+        let told = text(ask(&pool, &layer()).await).await;
+        assert_eq!(told, (status, format!("answer {status}")));
+        assert_eq!(pool.calls(), [1, 0]);
+    }
+
+    let pool = Pool::new([vec![Refuse], vec![]]).owned();
+    let error = ask(&pool, &layer()).await.unwrap_err();
+    let owner = error.owner().unwrap();
+    assert_eq!(owner.reason(), Some(Reason::Probing));
+    assert!(error.attempts().is_empty());
+    assert_eq!(pool.calls(), [0, 0]);
 }
 
 // RTY-08
