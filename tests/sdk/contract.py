@@ -32,9 +32,6 @@ FAULTS = {
 # One that calls the request invalid is not to blame until others disagree often.
 BLAMELESS = {"foreign-error-as-success"}
 
-# Half of a streamed answer is more than its first output.
-UNSTREAMED = {"truncated"}
-
 # A rejection of the request itself.
 REJECTION = "the simulated model takes no such thing"
 REJECTED = f"status:400;message={REJECTION}"
@@ -42,6 +39,8 @@ REJECTED = f"status:400;message={REJECTION}"
 # The clusters that are no fault of FAULTS in front of a good endpoint.
 CLUSTERS = {
     "whole": ["good"],
+    "gzip": ["gzip"],
+    "gzip-unannounced": ["gzip-unannounced"],
     "cut-whole": ["cut"],
     "cut-first": ["cut", "good"],
     "refused": ["refused-a", "refused-b", "refused-c"],
@@ -50,6 +49,8 @@ CLUSTERS = {
 }
 BEHAVIOURS = {
     "good": "ok",
+    "gzip": "gzip",
+    "gzip-unannounced": "gzip:unannounced",
     "cut": "cut:10",
     "refused-a": "status:401",
     "refused-b": "status:401",
@@ -65,6 +66,9 @@ class Contract:
     """Mixed into a TestCase. The SDK is met in the methods that raise NotImplementedError."""
 
     kind = None
+
+    # Streamed, these come after the first output: half of an answer is more than that.
+    after_output = {"truncated"}
 
     def client(self, base_url, cluster=None):
         """A client of the SDK without retries of its own."""
@@ -121,6 +125,16 @@ class Contract:
             self.assertEqual("".join(texts), self.text_of("good"))
             self.assertEqual(len(texts), support.DELTAS)
 
+    # UPS-14, UPS-17
+    def test_a_compressed_answer_reads_like_any_other(self):
+        for endpoint in ("gzip", "gzip-unannounced"):
+            with self.subTest(endpoint):
+                client = self.of(endpoint)
+                self.assertEqual(self.ask(client), self.text_of(endpoint))
+                texts = list(self.stream(client))
+                self.assertEqual("".join(texts), self.text_of(endpoint))
+                self.assertEqual(len(texts), support.DELTAS)
+
     # STR-03
     def test_faults_before_the_commit_point_are_invisible(self):
         for fault in FAULTS:
@@ -129,7 +143,7 @@ class Contract:
                 self.assertEqual(self.ask(self.of(fault)), self.text_of("good"))
                 state = self.proxy.idle_endpoint(fault, fault)
                 self.assertEqual((state["failed"], state["in_flight"]), (failed, 0))
-            if fault in UNSTREAMED:
+            if fault in self.after_output:
                 continue
             with self.subTest(fault, streamed=True):
                 cluster = f"{fault}-streamed"
