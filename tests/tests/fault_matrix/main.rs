@@ -3,7 +3,10 @@
 //!
 //! The setting: the endpoint `a` is the best and faulty, `b` and `c` are fine. The session of the
 //! request is new, or bound to `a` by an answer that it gave before. The expectations are the
-//! table of failure kinds ([`consequence`]) and the two tables of faults.
+//! table of failure kinds ([`consequence`]) and the two [tables](table) of faults.
+
+mod page;
+mod table;
 
 use std::collections::BTreeSet;
 
@@ -19,228 +22,8 @@ use qcc_tests::harness::{
     visits,
 };
 
-/// What has to come of one request.
-#[derive(Clone, Copy, Debug)]
-enum Outcome {
-    /// `a` answers.
-    Fine,
-    /// `a` fails before the commit point, and `b` answers unseen.
-    Elsewhere(Kind),
-    /// `a` is silent for so long before the commit point, and `b` answers.
-    Silent(Wait),
-    /// The client gets so many events of `a`, then the closing events of its dialect.
-    Interrupted(usize, Kind),
-    /// So many events of `a`, then silence, then the closing events.
-    Stalled(usize),
-    /// So many events of `a`, then those with which `a` says that it failed.
-    Told(usize, Kind),
-    /// The deadline passes while `a` is awaited.
-    Late,
-}
-
-/// How long silence is borne.
-#[derive(Clone, Copy, Debug)]
-enum Wait {
-    /// UPS-07: 60 s up to the first byte of a stream.
-    FirstByte,
-    /// STR-09: 60 s for Anthropic, 300 s for the others.
-    Idle,
-}
-
-use Kind::{
-    Auth, InvalidRequest, NotFound, Overloaded, Quota, RateLimit, Server, Timeout, Transport,
-    Unknown,
-};
 use Outcome::{Elsewhere, Fine, Interrupted, Late, Silent, Stalled, Told};
-
-/// A fault: what becomes of an answer in one piece, and of a stream in each of the dialects, in
-/// the order of [`DIALECTS`].
-struct Row {
-    fault: &'static str,
-    whole: Outcome,
-    streamed: [Outcome; 4],
-    /// How long the fault says that it lasts.
-    asks: Option<Duration>,
-    /// How long a good answer takes, in one piece and streamed, in milliseconds.
-    takes: (u64, [u64; 4]),
-}
-
-const fn each(fault: &'static str, whole: Outcome, streamed: [Outcome; 4]) -> Row {
-    Row {
-        fault,
-        whole,
-        streamed,
-        asks: None,
-        takes: (0, [0; 4]),
-    }
-}
-
-const fn all(fault: &'static str, outcome: Outcome) -> Row {
-    each(fault, outcome, [outcome; 4])
-}
-
-const fn asks(fault: &'static str, outcome: Outcome, seconds: u64) -> Row {
-    Row {
-        asks: Some(Duration::from_secs(seconds)),
-        ..all(fault, outcome)
-    }
-}
-
-const fn takes(fault: &'static str, whole: u64, streamed: [u64; 4]) -> Row {
-    Row {
-        takes: (whole, streamed),
-        ..all(fault, Fine)
-    }
-}
-
-/// What the faults are. An answer that is not streamed has its commit point at its end, so
-/// nothing of it can be interrupted. A stream has it at its first output: event 3 of Anthropic,
-/// 1 of Chat, 4 of Responses, 0 of Gemini.
-const FAULTS: &[Row] = &[
-    all("ok", Fine),
-    takes("slow:200ms", 200, [200; 4]),
-    takes("slow:200ms,50ms", 250, [650, 500, 750, 350]),
-    // The quick retry fails, too.
-    all("refuse", Elsewhere(Transport)),
-    all("reset", Elsewhere(Transport)),
-    all("not-http", Elsewhere(Transport)),
-    // An answer that is not streamed has the rest of the deadline for its first byte.
-    each("hang", Late, [Silent(Wait::FirstByte); 4]),
-    all("status:400", Elsewhere(InvalidRequest)),
-    all("status:401", Elsewhere(Auth)),
-    all("status:402", Elsewhere(Quota)),
-    all("status:403", Elsewhere(Auth)),
-    all("status:404", Elsewhere(NotFound)),
-    all("status:408", Elsewhere(Server)),
-    all("status:409", Elsewhere(Server)),
-    all("status:413", Elsewhere(InvalidRequest)),
-    all("status:422", Elsewhere(InvalidRequest)),
-    all("status:429", Elsewhere(RateLimit)),
-    asks("status:429;retry-after=7", Elsewhere(RateLimit), 7),
-    asks("status:429;retry-after-ms=8000", Elsewhere(RateLimit), 8),
-    all("status:500", Elsewhere(Server)),
-    all("status:502", Elsewhere(Overloaded)),
-    all("status:503", Elsewhere(Overloaded)),
-    asks("status:503;retry-after=9", Elsewhere(Overloaded), 9),
-    all("status:504", Elsewhere(Overloaded)),
-    all("status:529", Elsewhere(Overloaded)),
-    // A 200 with an error in its body is what the body says.
-    all("status:200", Elsewhere(Server)),
-    // "bad request" is a phrase of `invalid_request`.
-    all("status:200;shape=bare", Elsewhere(InvalidRequest)),
-    all("html", Elsewhere(Unknown)),
-    all("empty", Elsewhere(Unknown)),
-    each(
-        "truncated",
-        Elsewhere(Unknown),
-        [
-            Interrupted(4, Transport),
-            Interrupted(3, Transport),
-            Interrupted(5, Transport),
-            Interrupted(1, Transport),
-        ],
-    ),
-    all("garbage", Elsewhere(Unknown)),
-    all("cut:0", Elsewhere(Unknown)),
-    each(
-        "cut:1",
-        Elsewhere(Unknown),
-        [
-            Elsewhere(Unknown),
-            Elsewhere(Unknown),
-            Elsewhere(Unknown),
-            Interrupted(1, Transport),
-        ],
-    ),
-    each(
-        "cut:5",
-        Elsewhere(Unknown),
-        [
-            Interrupted(5, Transport),
-            Interrupted(4, Transport),
-            Interrupted(5, Transport),
-            Interrupted(2, Transport),
-        ],
-    ),
-    each("stall:0", Late, [Silent(Wait::FirstByte); 4]),
-    // After 15 s what is held goes out, although it says nothing.
-    each(
-        "stall:1",
-        Silent(Wait::Idle),
-        [Stalled(1), Stalled(1), Stalled(1), Stalled(1)],
-    ),
-    each(
-        "stall:5",
-        Silent(Wait::Idle),
-        [Stalled(5), Stalled(4), Stalled(5), Stalled(2)],
-    ),
-    each(
-        "error:0",
-        Elsewhere(Server),
-        [
-            Elsewhere(Overloaded),
-            Elsewhere(Server),
-            Elsewhere(Server),
-            Elsewhere(Overloaded),
-        ],
-    ),
-    each(
-        "error:1",
-        Elsewhere(Server),
-        [
-            Elsewhere(Overloaded),
-            Elsewhere(Server),
-            Elsewhere(Server),
-            Told(1, Overloaded),
-        ],
-    ),
-    each(
-        "error:5",
-        Elsewhere(Server),
-        [
-            Told(5, Overloaded),
-            Told(4, Server),
-            Told(5, Server),
-            Told(2, Overloaded),
-        ],
-    ),
-    each(
-        "no-end",
-        Elsewhere(Unknown),
-        [
-            Interrupted(7, Transport),
-            Interrupted(4, Transport),
-            Interrupted(10, Transport),
-            Interrupted(2, Transport),
-        ],
-    ),
-    all("gzip", Fine),
-    all("gzip:unannounced", Fine),
-    all("close-idle", Fine),
-    all("keys:sk-test-valid", Elsewhere(Auth)),
-    all("keys:sk-test-a", Fine),
-    all("quota:0", Elsewhere(RateLimit)),
-    all("echo", Fine),
-    all("echo-prompt", Elsewhere(InvalidRequest)),
-    all("echo-credential", Elsewhere(Server)),
-];
-
-/// Faults that change with the requests, which are of no session: in each dialect, streamed or
-/// not, the outcomes in turn.
-const SEQUENCES: &[(&str, &[Outcome])] = &[
-    ("quota:1", &[Fine, Elsewhere(RateLimit)]),
-    (
-        "first:2:status:500",
-        &[Elsewhere(Server), Elsewhere(Server), Fine, Fine],
-    ),
-];
-
-const fn idle(dialect: Dialect) -> Duration {
-    match dialect {
-        Dialect::Anthropic => Duration::from_secs(60),
-        _ => Duration::from_secs(300),
-    }
-}
+use table::{FAULTS, Outcome, Row, SEQUENCES, Wait, idle};
 
 /// The events that say in a dialect that an answer was interrupted after so many events.
 fn closing(dialect: Dialect, events: usize, id: &str) -> String {
@@ -437,7 +220,7 @@ impl Cell<'_> {
         let a = match self.outcome() {
             Fine => before.answered(),
             Elsewhere(kind) => before.failed(kind, asks),
-            Silent(_) | Late => before.failed(Timeout, asks),
+            Silent(_) | Late => before.failed(Kind::Timeout, asks),
             Interrupted(..) | Stalled(_) | Told(..) => before.interrupted(),
         };
         let b = match self.outcome() {
@@ -500,7 +283,7 @@ impl Cell<'_> {
         let (sends, answered) = match self.outcome() {
             Fine => ("a: first clean".to_owned(), "relayed 200".to_owned()),
             Elsewhere(kind) => (elsewhere(kind), "relayed 200".to_owned()),
-            Silent(_) => (elsewhere(Timeout), "relayed 200".to_owned()),
+            Silent(_) => (elsewhere(Kind::Timeout), "relayed 200".to_owned()),
             Interrupted(_, kind) | Told(_, kind) => (
                 format!("a: first broken {kind}"),
                 format!("interrupted 200 {kind}"),
