@@ -189,7 +189,7 @@ async fn ending_without_owner(request: Request<RequestBody>) -> [String; 2] {
     });
     let retry = RetryWithExclusionLayer::new(retry::Config::default()).layer(bound);
     let answer: Result<Response<_>, Error> = retry.oneshot(request).await;
-    code(&answer.err().expect("an answer is relayed"))
+    code(&answer.expect_err("an answer is relayed"))
 }
 
 /// The body of a client whose connection breaks.
