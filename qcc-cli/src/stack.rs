@@ -121,7 +121,9 @@ fn breaker(config: &config::Cluster) -> Result<breaker::Config, breaker::Invalid
 }
 
 fn timeouts(config: &config::Cluster) -> Result<classify::Timeouts, classify::InvalidTimeout> {
-    let timeouts = classify::Timeouts::default().with_first_byte(config.timeouts.first_byte)?;
+    let timeouts = classify::Timeouts::default()
+        .with_first_byte(config.timeouts.first_byte)?
+        .with_keep_alive(config.timeouts.keep_alive)?;
     match config.timeouts.idle {
         Some(idle) => timeouts.with_idle(idle),
         None => Ok(timeouts),

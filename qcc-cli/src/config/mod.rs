@@ -268,6 +268,8 @@ pub(crate) struct Timeouts {
     pub(crate) first_byte: Duration,
     /// For the next byte of a stream. Without it 60 s where the dialect pings, else 300 s.
     pub(crate) idle: Option<Duration>,
+    /// Until the client of a silent stream is told that it lives; 15 s, `None` for never.
+    pub(crate) keep_alive: Option<Duration>,
     /// For a request as a whole, up to the first byte that the client gets; 600 s.
     pub(crate) deadline: Duration,
 }
@@ -278,6 +280,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(60),
             idle: None,
+            keep_alive: Some(Duration::from_secs(15)),
             deadline: Duration::from_secs(600),
         }
     }

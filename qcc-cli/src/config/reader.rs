@@ -276,6 +276,22 @@ impl<'n> Field<'n> {
         })
     }
 
+    /// A duration above 0, or `None` in it for `off`.
+    pub(super) fn duration_or_off(&self, reader: &mut Reader<'_>) -> Option<Option<Duration>> {
+        let expected = "a duration above 0 with its unit, or off";
+        self.parsed(
+            reader,
+            expected,
+            "write it like 15s or off",
+            |text| match text {
+                "off" => Some(None),
+                text => value::duration(text)
+                    .filter(|duration| !duration.is_zero())
+                    .map(Some),
+            },
+        )
+    }
+
     /// A share of a whole.
     pub(super) fn percent(&self, reader: &mut Reader<'_>) -> Option<f64> {
         let expected = "a percentage from 0% to 100%";

@@ -104,6 +104,7 @@ struct ShownTimeouts {
     first_byte: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle: Option<String>,
+    keep_alive: String,
     deadline: String,
 }
 
@@ -183,6 +184,9 @@ impl<'c> ShownCluster<'c> {
                 connect: show_duration(timeouts.connect),
                 first_byte: show_duration(timeouts.first_byte),
                 idle: timeouts.idle.map(show_duration),
+                keep_alive: timeouts
+                    .keep_alive
+                    .map_or_else(|| "off".to_owned(), show_duration),
                 deadline: show_duration(timeouts.deadline),
             },
         }

@@ -95,11 +95,15 @@ pub(super) fn retry(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Retry>
 pub(super) fn timeouts(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Timeouts> {
     let usual = Timeouts::default();
     let mut section = field.section(reader, "write it like { connect: 5s, first_byte: 60s }")?;
+    let keep_alive = section
+        .get("keep_alive")
+        .and_then(|field| field.duration_or_off(reader));
     let mut duration = |key| section.get(key)?.duration(reader);
     let timeouts = Timeouts {
         connect: duration("connect").unwrap_or(usual.connect),
         first_byte: duration("first_byte").unwrap_or(usual.first_byte),
         idle: duration("idle").or(usual.idle),
+        keep_alive: keep_alive.unwrap_or(usual.keep_alive),
         deadline: duration("deadline").unwrap_or(usual.deadline),
     };
     section.close(reader);

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::config::Silence;
 use super::{Progress, Watch};
 use crate::error::BoxError;
 use crate::exchange::Exchange;
@@ -26,8 +27,10 @@ pub struct WatchedBody<B> {
     last: Option<Bytes>,
     tail: Tail,
     broken: Option<(Verdict, Option<BoxError>)>,
-    idle: Duration,
+    silence: Silence,
     last_byte: Instant,
+    // When the client was sent something last.
+    last_sent: Instant,
     timer: Timer,
     ending: Ending,
 }
@@ -51,11 +54,11 @@ struct Ending {
 }
 
 impl<B> WatchedBody<B> {
-    pub(super) fn passing(body: B, exchange: Exchange, idle: Duration, now: Instant) -> Self
+    pub(super) fn passing(body: B, exchange: Exchange, silence: Silence, now: Instant) -> Self
     where
         B: Body,
     {
-        let mut this = Self::new(body, Tail::Open, exchange, idle, now, Timer::default());
+        let mut this = Self::new(body, Tail::Open, exchange, silence, now, Timer::default());
         // Nobody may ever poll a body that is at its end already.
         if this.body.as_ref().is_some_and(Body::is_end_stream) {
             this.ending.note(SendResult::Clean);
@@ -68,13 +71,15 @@ impl<B> WatchedBody<B> {
         watch: Box<dyn Watch>,
         tail: Tail,
         exchange: Exchange,
-        idle: Duration,
+        silence: Silence,
         last_byte: Instant,
         timer: Timer,
     ) -> Self {
-        let mut this = Self::new(body, tail, exchange, idle, last_byte, timer);
+        let mut this = Self::new(body, tail, exchange, silence, last_byte, timer);
         this.watch = Some(watch);
         this.tail = tail;
+        // What was held goes out now, however old it is.
+        this.last_sent = time::now();
         if tail == Tail::Ended {
             this.body = None;
         }
@@ -85,7 +90,7 @@ impl<B> WatchedBody<B> {
         body: B,
         tail: Tail,
         exchange: Exchange,
-        idle: Duration,
+        silence: Silence,
         last_byte: Instant,
         timer: Timer,
     ) -> Self {
@@ -95,8 +100,9 @@ impl<B> WatchedBody<B> {
             last: None,
             tail,
             broken: None,
-            idle,
+            silence,
             last_byte,
+            last_sent: last_byte,
             timer,
             ending: Ending {
                 exchange,
@@ -135,6 +141,7 @@ impl<B> WatchedBody<B> {
         let watch = self.watch.as_mut()?;
         let bytes = self.last.take().or_else(|| watch.release())?;
         self.ending.bytes += bytes.len() as u64;
+        self.last_sent = self.last_sent.max(self.last_byte);
         if self.tail == Tail::Ended && self.broken.is_none() {
             self.last = watch.release();
             if self.last.is_none() {
@@ -171,6 +178,22 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
+    /// Waits for the end of the upstream's silence: `Some` is a sign of life for the client.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let given_up = self.last_byte + self.silence.idle;
+        if let Some(interval) = self.silence.keep_alive
+            && self.last_sent + interval < given_up
+            && let Some(alive) = self.watch.as_ref().and_then(|watch| watch.keep_alive())
+        {
+            ready!(self.timer.poll_until(cx, self.last_sent + interval));
+            self.last_sent = time::now();
+            return Poll::Ready(Some(Frame::data(alive)));
+        }
+        ready!(self.timer.poll_until(cx, given_up));
+        self.end_or_break(Some(Verdict::new(Kind::Timeout)), None);
+        Poll::Ready(None)
+    }
+
     /// Takes the next frame of the upstream. `Some` is a frame that goes out as it is.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         let Some(body) = &mut self.body else {
@@ -212,11 +235,7 @@ where
                 self.end();
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                ready!(self.timer.poll_until(cx, self.last_byte + self.idle));
-                self.end_or_break(Some(Verdict::new(Kind::Timeout)), None);
-                Poll::Ready(None)
-            }
+            Poll::Pending => self.poll_silence(cx),
         }
     }
 }
@@ -242,7 +261,10 @@ where
                 return Poll::Ready(this.finish().map(Err));
             }
             if let Some(frame) = ready!(this.poll_upstream(cx)) {
-                if let Some(data) = frame.data_ref() {
+                // What is watched is counted when it is released; a sign of life is no output.
+                if this.watch.is_none()
+                    && let Some(data) = frame.data_ref()
+                {
                     this.ending.bytes += data.len() as u64;
                 }
                 if this.body.as_ref().is_some_and(Body::is_end_stream) {

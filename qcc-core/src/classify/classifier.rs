@@ -98,6 +98,13 @@ pub trait Watch: Send + 'static {
     /// must be aborted. Asked once, after everything was released.
     fn closing(&mut self) -> Option<Bytes>;
 
+    /// What a client that has heard nothing for long may be sent between two pieces, to be told
+    /// that the answer still comes: it means nothing in the dialect of the answer. `None`, the
+    /// default, if the dialect has no such thing.
+    fn keep_alive(&self) -> Option<Bytes> {
+        None
+    }
+
     /// How long the answer may be held.
     fn hold(&self) -> Hold;
 

@@ -1,7 +1,7 @@
 use crate::facts::{Dialect, Facts};
 use crate::time::{Duration, Instant};
 
-/// How long an upstream may be silent.
+/// How long an upstream may be silent, and when its client is told that it lives.
 ///
 /// The connect time-out belongs to the HTTP client, the deadline to Retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,7 @@ pub struct Timeouts {
     first_byte: Duration,
     endpoint: Option<Duration>,
     idle: Option<Duration>,
+    keep_alive: Option<Duration>,
 }
 
 /// A time-out of zero, which nothing can meet.
@@ -55,6 +56,19 @@ impl Timeouts {
         Ok(self)
     }
 
+    /// After so long without output of a stream the client gets what its dialect has for that: a
+    /// ping, a comment, a blank line; and again after as long. 15 s by default, because some
+    /// clients give up after 20 s without a byte; `None` for never. It changes nothing about
+    /// when the upstream counts as silent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTimeout`] if `interval` is zero.
+    pub fn with_keep_alive(mut self, interval: Option<Duration>) -> Result<Self, InvalidTimeout> {
+        self.keep_alive = interval.map(positive).transpose()?;
+        Ok(self)
+    }
+
     /// When a send that starts at `now` must have brought its first byte.
     pub(super) fn first_byte(&self, facts: &Facts, now: Instant) -> Option<Instant> {
         let limit = match self.endpoint {
@@ -70,12 +84,25 @@ impl Timeouts {
         self.endpoint.unwrap_or(self.first_byte)
     }
 
-    pub(super) fn idle(&self, facts: &Facts) -> Duration {
-        self.idle.unwrap_or(match facts.dialect {
+    pub(super) fn silence(&self, facts: &Facts) -> Silence {
+        let idle = self.idle.unwrap_or(match facts.dialect {
             Some(Dialect::Anthropic) => Self::IDLE_WITH_PINGS,
             _ => Self::IDLE_WITHOUT_PINGS,
-        })
+        });
+        Silence {
+            idle,
+            keep_alive: self.keep_alive,
+        }
     }
+}
+
+/// What an answer that has begun may keep silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// So long the upstream may.
+    pub(super) idle: Duration,
+    /// After so long the client is told that the answer still comes.
+    pub(super) keep_alive: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -84,6 +111,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(60),
             endpoint: None,
             idle: None,
+            keep_alive: Some(Duration::from_secs(15)),
         }
     }
 }

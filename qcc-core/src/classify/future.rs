@@ -12,6 +12,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::{Tail, WatchedBody};
+use super::config::Silence;
 use super::{Classify, Plan, Progress, Sent, Timeouts, Watch};
 use crate::credential::Credential;
 use crate::error::BoxError;
@@ -56,7 +57,7 @@ struct Judge {
     started: Instant,
     first_byte: Option<Instant>,
     patience: Duration,
-    idle: Duration,
+    silence: Silence,
 }
 
 struct Held<B> {
@@ -85,7 +86,7 @@ impl<F, B> ResponseFuture<F, B> {
         now: Instant,
     ) -> Self {
         let facts = exchange.facts();
-        let (first_byte, idle) = (timeouts.first_byte(facts, now), timeouts.idle(facts));
+        let (first_byte, silence) = (timeouts.first_byte(facts, now), timeouts.silence(facts));
         Self {
             state: State::Sending { future },
             judge: Judge {
@@ -95,7 +96,7 @@ impl<F, B> ResponseFuture<F, B> {
                 started: now,
                 first_byte,
                 patience: timeouts.patience(),
-                idle,
+                silence,
             },
             timer: Timer::default(),
         }
@@ -207,7 +208,7 @@ impl Judge {
             Plan::Pass => {
                 self.exchange.note(Event::Committed, now);
                 let exchange = self.exchange.clone();
-                let body = WatchedBody::passing(body, exchange, self.idle, now);
+                let body = WatchedBody::passing(body, exchange, self.silence, now);
                 Err(Response::from_parts(head, body))
             }
         }
@@ -225,7 +226,7 @@ impl Judge {
             held.watch,
             tail,
             self.exchange.clone(),
-            self.idle,
+            self.silence,
             held.last_byte,
             timer,
         );
@@ -386,7 +387,7 @@ where
             ready!(timer.poll_until(cx, at));
             return Poll::Ready(Err(judge.timed_out(wait)));
         };
-        let idle = self.last_byte + judge.idle;
+        let idle = self.last_byte + judge.silence.idle;
         let hold = self.watch.hold().time.map(|time| first_byte + time);
         let deadline = judge.exchange.deadline();
         let at = [hold, deadline]

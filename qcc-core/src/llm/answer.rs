@@ -133,6 +133,13 @@ impl<R: Rules + From<Judge>> Watch for Answer<R> {
         self.watch()?.closing()
     }
 
+    fn keep_alive(&self) -> Option<Bytes> {
+        match &self.form {
+            Form::Events(watcher) => watcher.keep_alive(),
+            Form::Undecided(_) | Form::Document(_) => None,
+        }
+    }
+
     fn hold(&self) -> Hold {
         match &self.form {
             Form::Events(watcher) => watcher.hold(),

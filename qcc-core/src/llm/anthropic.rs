@@ -12,6 +12,9 @@ use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules};
 use crate::time::Instant;
 
+/// What the API itself sends at any time.
+const KEEP_ALIVE: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
 /// This type of error makes clients try again.
 const CLOSING: &[u8] = b"event: error\n\
     data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Stream interrupted\"}}\n\n";
@@ -119,6 +122,10 @@ impl Rules for Anthropic {
 
     fn ended(&self) -> bool {
         self.ended
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        Bytes::from_static(KEEP_ALIVE)
     }
 
     fn closing(&self) -> Bytes {

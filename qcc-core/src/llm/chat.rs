@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
+use super::COMMENT;
 use super::classifier::Judge;
 use super::json::{Each, Gather, Object, Says, count, each_value, object, text, truthy};
 use super::usage::Tokens;
@@ -135,6 +136,10 @@ impl Rules for Chat {
 
     fn ended(&self) -> bool {
         self.choices.seen != 0 && self.choices.seen == self.choices.finished
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        Bytes::from_static(COMMENT)
     }
 
     fn closing(&self) -> Bytes {

@@ -12,6 +12,9 @@ use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules};
 use crate::time::Instant;
 
+/// A blank line: Google's SDK for Python takes a comment for an error.
+const KEEP_ALIVE: &[u8] = b"\r\n";
+
 const CLOSING: &[u8] = b"data: {\"error\":{\"code\":503,\"status\":\"UNAVAILABLE\",\
     \"message\":\"Stream interrupted\"}}\r\n\r\n";
 
@@ -131,6 +134,10 @@ impl Rules for Gemini {
 
     fn ended(&self) -> bool {
         self.ended
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        Bytes::from_static(KEEP_ALIVE)
     }
 
     fn closing(&self) -> Bytes {

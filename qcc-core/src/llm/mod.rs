@@ -27,6 +27,9 @@ mod session;
 mod tests;
 mod usage;
 
+/// A comment, which clients of OpenAI's dialects overlook as the standard wants it.
+const COMMENT: &[u8] = b": keep-alive\n\n";
+
 pub use classifier::LlmClassifier;
 pub use codes::{CODES, CodeList, SENTENCES, Sentence, TYPES};
 pub use cooldown::{LONGEST_COOL_DOWN, QUOTA_COOL_DOWN, RATE_LIMIT_COOL_DOWN, SHORTEST_COOL_DOWN};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
+use super::COMMENT;
 use super::classifier::Judge;
 use super::json::{Object, Says, count, number_after, object, text, truthy, type_of};
 use super::usage::Tokens;
@@ -231,6 +232,10 @@ impl Rules for Responses {
 
     fn ended(&self) -> bool {
         self.ended
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        Bytes::from_static(COMMENT)
     }
 
     fn closing(&self) -> Bytes {

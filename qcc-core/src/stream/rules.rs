@@ -31,6 +31,12 @@ pub trait Rules: Clone + Send + 'static {
         Bytes::new()
     }
 
+    /// What says nothing but that the stream is alive. It begins where an event may begin. Empty,
+    /// the default, if clients of the dialect understand nothing of the kind.
+    fn keep_alive(&self) -> Bytes {
+        Bytes::new()
+    }
+
     /// What the events said about tokens so far.
     fn usage(&self) -> Option<Usage> {
         None

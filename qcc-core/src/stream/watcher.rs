@@ -178,6 +178,11 @@ impl<R: Rules> Watch for Watcher<R> {
         })
     }
 
+    fn keep_alive(&self) -> Option<Bytes> {
+        let alive = self.rules.keep_alive();
+        (!alive.is_empty() && !self.complete && self.broken.is_none()).then_some(alive)
+    }
+
     fn hold(&self) -> Hold {
         self.hold
     }

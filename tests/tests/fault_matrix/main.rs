@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
+use qcc_core::classify::Timeouts;
 use qcc_core::facts::Dialect;
 use qcc_core::failure::Kind;
 use qcc_core::record::Transition;
@@ -24,6 +25,12 @@ use qcc_tests::harness::{
 
 use Outcome::{Elsewhere, Fine, Interrupted, Late, Silent, Stalled, Told};
 use table::{FAULTS, Outcome, Row, SEQUENCES, Wait, idle};
+
+/// Bytes are compared, so nothing of ours may stand between those of the upstream.
+fn world() -> World {
+    let timeouts = Timeouts::default().with_keep_alive(None);
+    World::with(|builder| builder.timeouts(timeouts.expect("no time-out of zero")))
+}
 
 /// The events that say in a dialect that an answer was interrupted after so many events.
 fn closing(dialect: Dialect, events: usize, id: &str) -> String {
@@ -101,7 +108,7 @@ impl Cell<'_> {
     }
 
     async fn run(&self) -> Vec<String> {
-        let world = World::new();
+        let world = world();
         let ask = Ask::new(self.dialect, self.stream);
         let mut before = State::untouched();
         if self.bound {
@@ -399,7 +406,7 @@ async fn faults_that_pass_or_come_with_time_have_their_outcomes_in_turn() {
     for dialect in DIALECTS {
         for stream in [false, true] {
             for (fault, outcomes) in SEQUENCES {
-                let world = World::new();
+                let world = world();
                 world.set("a", fault);
                 let ask = Ask::new(dialect, stream).without_session();
                 let (mut a, mut b) = (State::untouched(), State::untouched());

@@ -30,6 +30,11 @@ const DURATION: Form = Form::Shaped(&Shape {
     example: "90s",
 });
 
+const DURATION_OR_OFF: Form = Form::Shaped(&Shape {
+    pattern: "[0-9][0-9.]* ?(ms|s|m|h|d)|off",
+    example: "20s",
+});
+
 const PERCENT: Form = Form::Shaped(&Shape {
     pattern: "[0-9][0-9.]* ?%",
     example: "30%",
@@ -336,6 +341,12 @@ const TIMEOUTS: &[Key] = &[
         DURATION,
         Usual::Words("`60s` Anthropic, `300s` others"),
         "for the next byte of an answer that has begun",
+    ),
+    key(
+        "keep_alive",
+        DURATION_OR_OFF,
+        Usual::Value("15s"),
+        "after so long without output of a stream its client gets a [sign of life](streaming.md#signs-of-life); `off` for never",
     ),
     key(
         "deadline",
