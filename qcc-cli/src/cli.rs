@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::commands::{cluster, demo, endpoint, explain, refresh, requests, simulate};
 use crate::output::Exit;
@@ -58,6 +59,14 @@ pub(crate) enum Command {
     Requests(requests::Args),
     /// Tell what became of a request, and why
     Explain(explain::Args),
+    /// Print a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
 }
 
 /// The options of `serve`.

@@ -224,6 +224,33 @@ fn a_wrong_command_line_has_exit_code_2() {
     assert!(stdout.contains("Exit codes:"), "{stdout}");
 }
 
+#[test]
+fn completions_and_manual_page_are_printed_and_a_closed_pipe_is_no_error() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, stdout, stderr) = run(&["completions", shell], &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        for word in ["explain", "admin-port", "simulate"] {
+            assert!(stdout.contains(word), "{shell}: {stdout}");
+        }
+    }
+    let (code, stdout, _) = run(&["man"], &[]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains(".TH qcc"), "{stdout}");
+    assert!(stdout.contains("the configuration is wrong"), "{stdout}");
+
+    let mut child = qcc(&["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+}
+
 /// A proxy that runs.
 struct Proxy {
     child: Child,

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
 pub(crate) mod cluster;
+mod completions;
 mod config;
 pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
+mod man;
 mod operate;
 pub(crate) mod refresh;
 pub(crate) mod requests;
@@ -36,5 +38,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
         Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),
+        Command::Completions { shell } => completions::run(*shell),
+        Command::Man => man::run(),
     }
 }
