@@ -425,3 +425,51 @@ fn a_changed_file_is_in_force_without_a_restart_and_a_broken_one_is_not() {
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("sk-test"), "{log}");
 }
+
+// UPS-18, UPS-19, UPS-21
+#[test]
+fn at_the_start_every_enabled_endpoint_is_connected_to_and_nobody_waits_for_it() {
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let disabled = TcpListener::bind("127.0.0.1:0").unwrap();
+    disabled.set_nonblocking(true).unwrap();
+    let gone = {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+        closed.local_addr().unwrap()
+    };
+    let (to, off) = (there.local_addr().unwrap(), disabled.local_addr().unwrap());
+    let text = format!(
+        "clusters:\n  c:\n    endpoints:\n      \
+         - {{ name: there, base_url: 'http://{to}/api', api_key: sk-test-0001 }}\n      \
+         - {{ name: gone, base_url: 'http://{gone}', api_key: sk-test-0002 }}\n      \
+         - {{ name: off, base_url: 'http://{off}', api_key: sk-test-0003, enabled: false }}\n"
+    );
+    let path = file("warm", &text);
+    let mut proxy = Proxy::start_with(&["--port", "0", "--config", path.to_str().unwrap()]);
+    // It serves before anybody has answered.
+    let answer = proxy.send("GET /nope HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+
+    let (mut stream, _) = there.accept().unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1);
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HEAD /api HTTP/1.1"), "{head}");
+    assert!(!head.contains("sk-test"), "{head}");
+    stream
+        .write_all(b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n")
+        .unwrap();
+    let log = proxy.log_until("warm-up: 1/2");
+    assert!(
+        log.contains("warm-up: no connection") && log.contains("gone"),
+        "{log}"
+    );
+    assert!(
+        disabled.accept().is_err(),
+        "a disabled endpoint is not touched"
+    );
+    assert_eq!(proxy.terminate().0, Some(0));
+}

@@ -17,7 +17,7 @@ use super::secret::Secret;
 use super::tree;
 use super::{
     ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort, Policy,
-    Retry, Source, Timeouts,
+    Retry, Source, Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
@@ -140,6 +140,9 @@ fn read(
         );
     }
     let shutdown = top.get("shutdown").and_then(|field| field.duration(reader));
+    let warm_up = top
+        .get("warm_up")
+        .and_then(|field| field.choice(reader, &WarmUp::NAMES));
     let clusters = match top.get("clusters") {
         Some(field) => cluster::clusters(&field, reader, files),
         None => {
@@ -157,6 +160,7 @@ fn read(
         }),
         client_keys: client_keys.unwrap_or_default(),
         shutdown: shutdown.unwrap_or(SHUTDOWN),
+        warm_up: warm_up.unwrap_or_default(),
         clusters,
     })
 }
@@ -321,6 +325,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
         },
         client_keys: Vec::new(),
         shutdown: SHUTDOWN,
+        warm_up: WarmUp::default(),
         clusters,
     })
 }

@@ -78,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) client_keys: Vec<ClientKey>,
     /// How long open answers may take to end after a signal to stop; 30 s by default.
     pub(crate) shutdown: Duration,
+    /// What is done for the first requests before they come.
+    pub(crate) warm_up: WarmUp,
     /// At least one, each with an endpoint, in the order of the file.
     pub(crate) clusters: Vec<Arc<Cluster>>,
 }
@@ -173,6 +175,27 @@ impl LastResort {
     /// Both, with their names.
     pub(crate) const NAMES: [(&'static str, Self); 2] =
         [("probe", Self::Probe), ("refuse", Self::Refuse)];
+
+    /// The name used in configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        name_of(&Self::NAMES, self)
+    }
+}
+
+/// What is done at the start for the first requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WarmUp {
+    /// A connection to every endpoint is opened.
+    #[default]
+    Connect,
+    /// Nothing.
+    Off,
+}
+
+impl WarmUp {
+    /// Both, with their names.
+    pub(crate) const NAMES: [(&'static str, Self); 2] =
+        [("connect", Self::Connect), ("off", Self::Off)];
 
     /// The name used in configuration.
     pub(crate) fn as_str(self) -> &'static str {

@@ -15,6 +15,7 @@ pub(crate) struct Shown<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     client_keys: Vec<ShownClientKey<'c>>,
     shutdown: String,
+    warm_up: &'static str,
     clusters: Clusters<'c>,
 }
 
@@ -132,6 +133,7 @@ impl<'c> Shown<'c> {
                 })
                 .collect(),
             shutdown: show_duration(config.shutdown),
+            warm_up: config.warm_up.as_str(),
             clusters: Clusters(
                 config
                     .clusters

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::config::{Config, Shown};
 
 /// The parts of a configuration that are used once, when the proxy starts.
-pub(crate) const AT_START: [&str; 3] = ["listen", "admin", "shutdown"];
+pub(crate) const AT_START: [&str; 4] = ["listen", "admin", "shutdown", "warm_up"];
 
 /// One key whose value is another one. Values are as `qcc config show` has them: no secret is
 /// among them.

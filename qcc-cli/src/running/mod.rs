@@ -9,6 +9,7 @@ mod changes;
 mod opened;
 mod reload;
 mod triggers;
+mod warm_up;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

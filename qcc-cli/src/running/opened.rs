@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use super::background::Background;
 use super::reload::{Load, Reload};
-use super::{Generation, Running, triggers};
+use super::{Generation, Running, triggers, warm_up};
 use crate::admin::{self, Admin, Guard, Live};
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, WarmUp};
 use crate::metrics::Metrics;
 use crate::output::Failure;
 use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
@@ -80,6 +80,12 @@ impl Opened {
             Arc::new(Reload::new(running, background, self.sink, load))
         });
         let mut triggers = JoinSet::new();
+        match generation.config.warm_up {
+            WarmUp::Connect => {
+                triggers.spawn(warm_up::run(generation.clone()));
+            }
+            WarmUp::Off => {}
+        }
         if let Some(reload) = &reload {
             triggers.spawn(triggers::run(reload.clone()));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -88,6 +88,10 @@ async fn answer(
     if control && control::is_meant(request.uri().path()) {
         let response = control::answer(&simulator, request).await?;
         return Ok(response.map(Either::Right));
+    }
+    // Whoever only wants a connection gets one; no behaviour is used up.
+    if request.method() == Method::HEAD {
+        return Ok(Response::new(Either::Right(Full::default())));
     }
     let mut response = simulator.oneshot(request.map(RequestBody::new)).await?;
     let closing = response

@@ -15,6 +15,7 @@ mod origin;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod target;
+mod warm;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -29,6 +30,7 @@ pub use origin::{MissingCredential, Origin, OriginFuture, OriginLayer, UnfitCred
 #[cfg(feature = "reqwest")]
 pub use reqwest::{Reqwest, ReqwestBody, ReqwestFuture, Settings};
 pub use target::InvalidTarget;
+pub use warm::warm_up;
 
 /// What sends requests: the bounds of the innermost service, in one place.
 ///

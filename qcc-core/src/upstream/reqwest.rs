@@ -285,8 +285,10 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::endpoint::Endpoint;
     use crate::failure::{Kind, find};
     use crate::time;
+    use crate::upstream::warm_up;
 
     /// A server on the loopback that echoes bodies, or redirects to the path of the request.
     struct Server {
@@ -373,6 +375,19 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(exchange(&client, server.address).await, "ok");
         }
+        assert_eq!(server.connections(), 1);
+    }
+
+    // UPS-20
+    #[tokio::test]
+    async fn the_first_request_after_a_warm_up_uses_the_connection_that_it_opened() {
+        let server = Server::start().await;
+        let client = client();
+        let endpoint = Endpoint::new("one", format!("http://{}", server.address).parse().unwrap());
+        let limit = Duration::from_secs(5);
+        warm_up(client.clone(), &endpoint, limit).await.unwrap();
+        assert_eq!(server.connections(), 1);
+        assert_eq!(exchange(&client, server.address).await, "ok");
         assert_eq!(server.connections(), 1);
     }
 

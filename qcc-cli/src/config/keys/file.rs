@@ -2,7 +2,7 @@
 
 use super::{Form, Key, Shape, Usual, names};
 use crate::config::cluster::{AUTHS, KINDS};
-use crate::config::{LastResort, Policy};
+use crate::config::{LastResort, Policy, WarmUp};
 
 const fn key(name: &'static str, form: Form, usual: Usual, meaning: &'static str) -> Key {
     Key {
@@ -85,6 +85,12 @@ pub(in crate::config) static FILE: Form = Form::Map(&[
         DURATION,
         Usual::Value("30s"),
         "how long open answers may take to end after SIGTERM or SIGINT; a second signal ends them at once",
+    ),
+    key(
+        "warm_up",
+        Form::Choice(|| names(&WarmUp::NAMES)),
+        Usual::Value("connect"),
+        "`connect` opens a connection to every endpoint at the start, without waiting for it; `off` does not",
     ),
     key(
         "clusters",
