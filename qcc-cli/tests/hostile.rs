@@ -1,0 +1,233 @@
+//! The proxy between clients and upstreams that behave badly: whatever they do, other traffic is
+//! as it was, and no client sees an error that is not its own fault.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use assert_cmd::cargo::cargo_bin;
+
+const KEY: &str = "sk-test-0001";
+
+/// A process of `qcc` that ends with its test.
+struct Qcc(Child);
+
+impl Qcc {
+    /// Starts it and reads its first lines up to one that gives its address.
+    fn start(args: &[&str], marker: &str) -> (Self, SocketAddr) {
+        let mut child = Command::new(cargo_bin("qcc"))
+            .env_clear()
+            .env("HOME", "/nope")
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once(marker)?;
+            let end = rest.find(|c: char| !"0123456789.:".contains(c));
+            rest[..end.unwrap_or(rest.len())].parse().ok()
+        });
+        (Self(child), address.expect("an address"))
+    }
+}
+
+impl Drop for Qcc {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A proxy in front of simulated endpoints, best first.
+struct World {
+    address: SocketAddr,
+    _proxy: Qcc,
+    _simulator: Qcc,
+}
+
+impl World {
+    fn new(name: &str, behaviours: &[&str]) -> Self {
+        let endpoints: Vec<_> = behaviours
+            .iter()
+            .enumerate()
+            .map(|(index, behaviour)| format!("e{index}={behaviour}"))
+            .collect();
+        let mut args = vec!["simulate", "--port", "0"];
+        for endpoint in &endpoints {
+            args.extend(["--endpoint", endpoint]);
+        }
+        let (simulator, upstream) = Qcc::start(&args, "listening on http://");
+        let mut config = "clusters:\n  c:\n    kind: anthropic\n    endpoints:\n".to_owned();
+        for index in 0..behaviours.len() {
+            config.push_str(&format!(
+                "      - {{ name: e{index}, base_url: 'http://{upstream}/e{index}', \
+                 api_key: {KEY}-{index}, priority: {} }}\n",
+                index + 1
+            ));
+        }
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.yaml"));
+        fs::write(&path, config).unwrap();
+        let args = ["serve", "--json", "--port", "0", "--admin-port", "0"];
+        let args = [&args[..], &["--config", path.to_str().unwrap()]].concat();
+        let (proxy, address) = Qcc::start(&args, "\"listen\": \"");
+        Self {
+            address,
+            _proxy: proxy,
+            _simulator: simulator,
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).unwrap()
+    }
+
+    /// Sends these bytes and reads until the proxy closes the connection.
+    fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may answer and close before everything is written.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// One request with this body on a connection of its own: the head of its answer.
+    fn ask(&self, body: &str) -> String {
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = self.raw(&[head.as_bytes(), body.as_bytes()].concat());
+        let (head, rest) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        if head.starts_with("HTTP/1.1 200") {
+            assert!(rest.contains("\"type\":\"message\""), "{rest}");
+        }
+        head.to_owned()
+    }
+}
+
+const BODY: &str = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+
+// OPS-13
+#[test]
+fn five_hundred_half_open_heads_leave_other_traffic_as_it_was() {
+    let world = World::new("half-open", &["ok"]);
+    let mut half_open: Vec<_> = (0..500).map(|_| world.connect()).collect();
+    for stream in &mut half_open {
+        stream
+            .write_all(b"POST /v1/messages HTTP/1.1\r\nhost: h\r\nx-dripping: ")
+            .unwrap();
+    }
+    for _ in 0..50 {
+        let head = world.ask(BODY);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    }
+    drop(half_open);
+    assert!(world.ask(BODY).starts_with("HTTP/1.1 200"));
+}
+
+// RTY-15
+#[test]
+fn a_body_of_20_mb_reaches_the_second_endpoint_whole() {
+    let world = World::new("large", &["status:503", "ok"]);
+    let body = format!(
+        r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "x".repeat(20 << 20)
+    );
+    let head = world.ask(&body);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(head.contains("x-qcc-attempts: 2"), "{head}");
+}
+
+// UPS-04
+#[test]
+fn of_200_requests_to_an_upstream_that_closes_idle_connections_none_fails() {
+    let world = World::new("closing", &["close-idle"]);
+    let ask = || {
+        for _ in 0..50 {
+            let head = world.ask(BODY);
+            assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+    });
+}
+
+// OPS-13
+#[test]
+fn malformed_and_ambiguous_requests_are_refused_and_nothing_of_them_goes_on() {
+    let world = World::new("malformed", &["ok"]);
+    let request = |lines: &str| format!("POST /v1/messages HTTP/1.1\r\nhost: h\r\n{lines}\r\n");
+    let cases = [
+        (
+            "no request line",
+            "\x16\x03\x01\x02garbage\r\n\r\n".to_owned(),
+        ),
+        (
+            "another version",
+            "POST /v1/messages HTTP/9.9\r\nhost: h\r\n\r\n".to_owned(),
+        ),
+        (
+            "a space in the path",
+            "POST /v1/mess ages HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(),
+        ),
+        (
+            "two lengths",
+            request("content-length: 2\r\ncontent-length: 3\r\n"),
+        ),
+        ("a negative length", request("content-length: -1\r\n")),
+        (
+            "an endless length",
+            request("content-length: 99999999999999999999999\r\n"),
+        ),
+        (
+            "an unknown coding",
+            request("transfer-encoding: chunked, x\r\n"),
+        ),
+        ("a folded line", request("x-a: 1\r\n folded\r\n")),
+        (
+            "a space before the colon",
+            request("content-length : 2\r\n"),
+        ),
+        ("a NUL in a value", request("x-a: 1\02\r\n")),
+        (
+            "an endless head",
+            request(&format!("x-a: {}\r\n", "x".repeat(70 << 10))),
+        ),
+        ("too many lines", request(&"x-a: 1\r\n".repeat(500))),
+    ];
+    for (what, bytes) in cases {
+        // A second request behind it must not be taken for one of its own.
+        let smuggled = format!("{bytes}GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n");
+        let answer = world.raw(smuggled.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{what}: {answer}");
+    }
+    assert!(world.ask(BODY).starts_with("HTTP/1.1 200"));
+}
+
+// OPS-13
+#[test]
+fn a_chunked_body_with_a_length_beside_it_is_one_request_and_its_connection_ends() {
+    let world = World::new("smuggling", &["ok"]);
+    let chunk = format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
+    let answer = world.raw(
+        format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\
+             transfer-encoding: chunked\r\n\r\n{chunk}GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
