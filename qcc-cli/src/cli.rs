@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{cluster, demo, endpoint, explain, refresh, requests, simulate};
+use crate::commands::{
+    breaker, cluster, demo, endpoint, explain, refresh, requests, session, simulate,
+};
 use crate::output::Exit;
 use crate::telemetry::Format;
 
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     Cluster(cluster::Args),
     /// Switch endpoints of the running proxy on and off
     Endpoint(endpoint::Args),
+    /// Look at the circuit breakers of the running proxy and close them
+    Breaker(breaker::Args),
+    /// Look at the sessions that are bound to endpoints, and unbind them
+    Session(session::Args),
     /// Have the running proxy read its configuration again
     Refresh(refresh::Args),
     /// List the last requests, newest first

@@ -5,11 +5,13 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use qcc_core::record::RecordSink as _;
+use qcc_core::record::{RecordSink as _, SessionHash};
 use qcc_core::time::{SystemTime, WallClock};
 
-use super::view::{BreakerView, ClusterView, EndpointView, LastFailureView, OutView};
-use super::{Admin, Guard, Member, Operations, router};
+use super::view::{
+    BreakerView, ClusterView, EndpointView, LastFailureView, OutView, SessionStatsView, SessionView,
+};
+use super::{Admin, Guard, Member, Operations, Unbind, router};
 use crate::explain::samples;
 use crate::metrics::Metrics;
 use crate::moment::Date;
@@ -137,6 +139,8 @@ pub(crate) struct Fake {
     views: Mutex<BTreeMap<(String, String), EndpointView>>,
     members: Vec<Member>,
     pub(crate) stopping: AtomicBool,
+    /// What is bound.
+    pub(crate) sessions: Mutex<Vec<SessionView>>,
     /// What a reload answers; without it there is nothing to reload.
     reload: Option<Result<Vec<Change>, Failure>>,
 }
@@ -168,6 +172,21 @@ impl Fake {
             let key = (cluster.to_owned(), view.name.clone());
             self.views.lock().unwrap().insert(key, view);
         }
+        self
+    }
+
+    /// The same with a session that is bound to `endpoint` of the first cluster.
+    pub(crate) fn with_session(self, id: &str, endpoint: &str) -> Self {
+        let of = samples::endpoint(endpoint, &format!("https://{endpoint}.example"));
+        self.sessions.lock().unwrap().push(SessionView {
+            session: SessionHash::of(id).to_string(),
+            cluster: self.clusters[0].clone(),
+            client: Some("laptop".to_owned()),
+            endpoint_id: of.id().to_string(),
+            endpoint: Some(endpoint.to_owned()),
+            expires: Some(seconds(18_000)),
+            remaining_s: 18_000,
+        });
         self
     }
 
@@ -226,6 +245,44 @@ impl Operations for Fake {
     fn status(&self, member: &Member, _: Date) -> Option<EndpointView> {
         let key = (member.cluster.to_string(), member.name.to_string());
         self.views.lock().unwrap().get(&key).cloned()
+    }
+
+    fn reset_breaker(&self, member: &Member) -> Option<bool> {
+        let key = (member.cluster.to_string(), member.name.to_string());
+        let mut views = self.views.lock().unwrap();
+        let breaker = &mut views.get_mut(&key)?.breaker;
+        let changed = breaker.state != "closed";
+        "closed".clone_into(&mut breaker.state);
+        breaker.failures = 0;
+        Some(changed)
+    }
+
+    fn sessions(&self, _: Date) -> Vec<SessionView> {
+        self.sessions.lock().unwrap().clone()
+    }
+
+    fn session_stats(&self) -> Vec<SessionStatsView> {
+        let total = self.sessions.lock().unwrap().len();
+        let stats = |cluster: &String| SessionStatsView {
+            cluster: cluster.clone(),
+            total,
+            active: total,
+            expired: 0,
+            endpoints: [("official".to_owned(), total)].into(),
+            ttl_s: 18_000,
+        };
+        self.clusters.iter().map(stats).collect()
+    }
+
+    fn unbind(&self, what: &Unbind) -> usize {
+        let mut sessions = self.sessions.lock().unwrap();
+        let before = sessions.len();
+        sessions.retain(|view| match what {
+            Unbind::Session(session) => view.session != session.to_string(),
+            Unbind::Endpoint(member) => view.endpoint.as_deref() != Some(&*member.name),
+            Unbind::All => false,
+        });
+        before - sessions.len()
     }
 
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use qcc_core::affinity::Bound;
+use qcc_core::endpoint::EndpointId;
 use qcc_core::failover::{EndpointHandle, EndpointStatus};
 use qcc_core::time;
 
 use super::view::{
     BreakerView, ClusterView, DuplicateView, EndpointView, LastFailureView, OutView,
+    SessionStatsView, SessionView,
 };
-use super::{Member, Operations};
+use super::{Member, Operations, Unbind};
+use crate::config::Config;
 use crate::moment::{Anchor, Date, millis};
 use crate::output::Failure;
 use crate::running::{Cause, Change, Cluster, Reload, Running};
@@ -93,6 +97,66 @@ impl Operations for Live {
         Some(view(&member.cluster, &handle.status(), &now))
     }
 
+    fn reset_breaker(&self, member: &Member) -> Option<bool> {
+        Some(self.endpoint(member)?.breaker().reset())
+    }
+
+    fn sessions(&self, now: Date) -> Vec<SessionView> {
+        let generation = self.running.current();
+        let anchor = Anchor {
+            instant: time::now(),
+            date: now,
+        };
+        let of = |cluster: &Cluster| {
+            let bound = cluster.handle.sessions().list(anchor.instant);
+            let view = |bound: &Bound| session(cluster, &generation.config, bound, &anchor);
+            bound.iter().map(view).collect::<Vec<_>>()
+        };
+        generation.clusters.iter().flat_map(of).collect()
+    }
+
+    fn session_stats(&self) -> Vec<SessionStatsView> {
+        let stats = |cluster: &Cluster| {
+            let stats = cluster.handle.sessions().stats(time::now());
+            let name = |id: EndpointId| match cluster.handle.endpoint(id) {
+                Some(handle) => handle.endpoint().name().to_string(),
+                None => id.to_string(),
+            };
+            SessionStatsView {
+                cluster: cluster.name.to_string(),
+                total: stats.total,
+                active: stats.active,
+                expired: stats.expired,
+                endpoints: stats
+                    .endpoints
+                    .iter()
+                    .map(|(id, count)| (name(*id), *count))
+                    .collect(),
+                ttl_s: stats.ttl.as_secs(),
+            }
+        };
+        self.running.current().clusters.iter().map(stats).collect()
+    }
+
+    fn unbind(&self, what: &Unbind) -> usize {
+        let generation = self.running.current();
+        let unbind = |cluster: &Cluster| {
+            let sessions = cluster.handle.sessions();
+            match what {
+                Unbind::Session(session) => {
+                    let bound = sessions.get(*session, time::now()).len();
+                    if sessions.unbind(*session) { bound } else { 0 }
+                }
+                Unbind::Endpoint(member) if member.cluster == cluster.name => {
+                    sessions.unbind_endpoint(member.id)
+                }
+                Unbind::Endpoint(_) => 0,
+                Unbind::All => sessions.unbind_all(),
+            }
+        };
+        generation.clusters.iter().map(unbind).sum()
+    }
+
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {
         let reload = self.reload.as_ref()?;
         Some(reload.reload(Cause::Asked))
@@ -111,6 +175,22 @@ impl Operations for Live {
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// `bound` as the admin API shows it.
+fn session(cluster: &Cluster, config: &Config, bound: &Bound, now: &Anchor) -> SessionView {
+    let endpoint = cluster.handle.endpoint(bound.endpoint);
+    let mut keys = config.client_keys.iter();
+    let key = keys.find(|key| key.sha256.starts_with(&bound.client.0));
+    SessionView {
+        session: bound.session.to_string(),
+        cluster: cluster.name.to_string(),
+        client: key.map(|key| key.name.to_string()),
+        endpoint_id: bound.endpoint.to_string(),
+        endpoint: endpoint.map(|handle| handle.endpoint().name().to_string()),
+        expires: bound.expires.map(|expires| now.date_of(expires)),
+        remaining_s: bound.remaining.as_secs(),
     }
 }
 

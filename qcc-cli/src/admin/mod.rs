@@ -21,6 +21,7 @@ mod live;
 mod member;
 mod refusal;
 mod routes;
+mod sessions;
 pub(crate) mod view;
 
 use std::fmt;
@@ -47,7 +48,8 @@ use tower::ServiceExt as _;
 use self::member::{resolve, switched};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
-    ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView, Switched,
+    ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView,
+    SessionStatsView, SessionView, Switched,
 };
 use crate::explain::Explanation;
 use crate::metrics::Metrics;
@@ -62,6 +64,7 @@ pub(crate) use self::guard::Guard;
 pub(crate) use self::live::Live;
 pub(crate) use self::member::Member;
 pub(crate) use self::routes::ROUTES;
+pub(crate) use self::sessions::Unbind;
 
 /// How many entries a page has unless told otherwise.
 const PAGE: usize = 100;
@@ -86,6 +89,15 @@ pub(crate) trait Operations: Send + Sync + 'static {
     /// Switches `member` on or off for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
     fn switch(&self, member: &Member, enabled: bool) -> Option<bool>;
+    /// Closes the breaker of `member`. Whether that changed anything; `None` if it is no member
+    /// any more.
+    fn reset_breaker(&self, member: &Member) -> Option<bool>;
+    /// The bindings of all clusters at `now`, the most recently used of each first.
+    fn sessions(&self, now: Date) -> Vec<SessionView>;
+    /// The numbers of the bindings of each cluster.
+    fn session_stats(&self) -> Vec<SessionStatsView>;
+    /// Removes bindings. How many there were.
+    fn unbind(&self, what: &Unbind) -> usize;
     /// Reads the configuration again and tells what is different now; `None` if it came from no
     /// place where it could be read again. Blocks.
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>>;
@@ -219,6 +231,14 @@ fn handler(path: &str) -> MethodRouter<Admin> {
         "/admin/v1/endpoints/{endpoint}" => get(endpoint),
         "/admin/v1/endpoints/{endpoint}/enable" => post(enable),
         "/admin/v1/endpoints/{endpoint}/disable" => post(disable),
+        "/admin/v1/endpoints/{endpoint}/reset" => post(sessions::reset_breaker),
+        "/admin/v1/endpoints/{endpoint}/unbind" => post(sessions::unbind_endpoint),
+        "/admin/v1/breakers/reset" => post(sessions::reset_breakers),
+        "/admin/v1/sessions" => get(sessions::list),
+        "/admin/v1/sessions/unbind" => post(sessions::unbind_all),
+        "/admin/v1/sessions/{session}" => get(sessions::one),
+        "/admin/v1/sessions/{session}/unbind" => post(sessions::unbind),
+        "/admin/v1/session-stats" => get(sessions::stats),
         "/admin/v1/reload" => post(reload),
         "/admin/v1/requests" => get(requests),
         "/admin/v1/requests/{request}" => get(request),

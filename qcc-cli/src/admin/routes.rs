@@ -40,7 +40,7 @@ const fn list(path: &'static str, what: &'static str) -> Route {
 }
 
 /// The routes of the admin listener.
-pub(crate) const ROUTES: [Route; 13] = [
+pub(crate) const ROUTES: [Route; 21] = [
     get("/healthz", "200 as long as the process works."),
     get(
         "/readyz",
@@ -72,6 +72,32 @@ pub(crate) const ROUTES: [Route; 13] = [
     post(
         "/admin/v1/endpoints/{endpoint}/disable",
         "Switches an endpoint off for new requests; those in flight end normally.",
+    ),
+    post(
+        "/admin/v1/endpoints/{endpoint}/reset",
+        "Closes the breaker of an endpoint.",
+    ),
+    post("/admin/v1/breakers/reset", "Closes every breaker."),
+    post(
+        "/admin/v1/endpoints/{endpoint}/unbind",
+        "Removes the bindings of all sessions to an endpoint.",
+    ),
+    list(
+        "/admin/v1/sessions",
+        "The sessions that are bound, the most recently used of each cluster first.",
+    ),
+    get(
+        "/admin/v1/sessions/{session}",
+        "The bindings of one session, by its id or its hash.",
+    ),
+    post(
+        "/admin/v1/sessions/{session}/unbind",
+        "Removes the bindings of one session.",
+    ),
+    post("/admin/v1/sessions/unbind", "Removes every binding."),
+    get(
+        "/admin/v1/session-stats",
+        "How many sessions are bound, in each cluster.",
     ),
     post(
         "/admin/v1/reload",

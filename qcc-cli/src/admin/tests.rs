@@ -61,14 +61,16 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
 // CLI-23, DOC-07
 #[tokio::test]
 async fn every_route_of_the_table_is_served_with_its_method_only() {
-    let (_, router) = Fake::usual().with_reload(Ok(Vec::new())).admin();
+    let fake = Fake::usual().with_session("sess-1", "relay");
+    let (_, router) = fake.with_reload(Ok(Vec::new())).admin();
     let document = fetch(&router, "/admin/v1/openapi.json").await;
     for route in ROUTES {
         let path = route
             .path
             .replace("{cluster}", "claude")
             .replace("{endpoint}", "official")
-            .replace("{request}", "qcc-test-1");
+            .replace("{request}", "qcc-test-1")
+            .replace("{session}", "sess-1");
         let method: Method = route.method.parse().unwrap();
         let (status, text, _) = send(&router, asking(method, &path)).await;
         assert_eq!(status, StatusCode::OK, "{path}: {text}");

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod breaker;
 pub(crate) mod cluster;
 mod completions;
 mod config;
@@ -11,6 +12,7 @@ mod operate;
 pub(crate) mod refresh;
 pub(crate) mod requests;
 pub(crate) mod serve;
+pub(crate) mod session;
 pub(crate) mod simulate;
 
 use crate::cli::{Command, Global};
@@ -35,6 +37,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
         Command::Config(what) => config::run(*what, global, &environment),
         Command::Cluster(args) => cluster::run(args, global, &environment),
         Command::Endpoint(args) => endpoint::run(args, global, &environment),
+        Command::Breaker(args) => breaker::run(args, global, &environment),
+        Command::Session(args) => session::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),

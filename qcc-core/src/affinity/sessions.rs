@@ -92,6 +92,11 @@ impl Sessions {
             .remove_if(|_, binding| binding.endpoint == id)
     }
 
+    /// Removes every binding. Returns how many there were.
+    pub fn unbind_all(&self) -> usize {
+        self.state().table.remove_if(|_, _| true)
+    }
+
     /// Removes what is expired. Returns how many bindings that were.
     pub fn sweep(&self, now: Instant) -> usize {
         let State { table, config } = &mut *self.state();

@@ -7,6 +7,7 @@
 mod event;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -373,6 +374,24 @@ impl SessionHash {
         let mut hash = [0; 16];
         hash.copy_from_slice(&Sha256::digest(id)[..16]);
         Self(hash)
+    }
+}
+
+/// A text that is no [`SessionHash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the hash of a session has 32 hexadecimal digits")]
+pub struct InvalidSessionHash(());
+
+/// As it is displayed.
+impl FromStr for SessionHash {
+    type Err = InvalidSessionHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionHash> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidSessionHash(()));
+        }
+        let number = u128::from_str_radix(text, 16).map_err(|_| InvalidSessionHash(()))?;
+        Ok(Self(number.to_be_bytes()))
     }
 }
 

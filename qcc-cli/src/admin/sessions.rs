@@ -1,0 +1,126 @@
+//! Bindings of sessions and breakers: what is kept about requests, looked at and let go.
+
+use axum::Json;
+use axum::extract::State;
+use qcc_core::record::SessionHash;
+
+use super::member::resolve;
+use super::refusal::Refusal;
+use super::view::{BreakersReset, Page, ResetOne, SessionStatsView, SessionView, Unbound};
+use super::{Admin, Member, Name, Paged, Paging, named};
+
+/// Which bindings are removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unbind {
+    /// Those of one session.
+    Session(SessionHash),
+    /// Those to one endpoint.
+    Endpoint(Member),
+    /// All.
+    All,
+}
+
+/// The session that `text` means: its hash as listings show it, or its id.
+fn session(text: &str) -> SessionHash {
+    text.parse().unwrap_or_else(|_| SessionHash::of(text))
+}
+
+fn unbound(count: usize) -> Json<Unbound> {
+    Json(Unbound {
+        changed: count > 0,
+        count,
+    })
+}
+
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    paging: Paged,
+) -> Result<Json<Page<SessionView>>, Refusal> {
+    let paging = Paging::of(paging)?;
+    let sessions = admin.operations.sessions(admin.now());
+    Ok(Json(Page::of(
+        sessions.into_iter(),
+        paging.offset,
+        paging.limit(),
+    )))
+}
+
+pub(super) async fn one(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<Page<SessionView>>, Refusal> {
+    let hash = session(&named(name)?).to_string();
+    let mut sessions = admin.operations.sessions(admin.now());
+    sessions.retain(|view| view.session == hash);
+    if sessions.is_empty() {
+        return Err(Refusal::unknown("session", &hash, Vec::new()));
+    }
+    let limit = sessions.len();
+    Ok(Json(Page::of(sessions.into_iter(), 0, limit)))
+}
+
+pub(super) async fn stats(State(admin): State<Admin>) -> Json<Vec<SessionStatsView>> {
+    Json(admin.operations.session_stats())
+}
+
+pub(super) async fn unbind(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<Unbound>, Refusal> {
+    let what = Unbind::Session(session(&named(name)?));
+    Ok(unbound(admin.operations.unbind(&what)))
+}
+
+pub(super) async fn unbind_all(State(admin): State<Admin>) -> Json<Unbound> {
+    unbound(admin.operations.unbind(&Unbind::All))
+}
+
+pub(super) async fn unbind_endpoint(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<Unbound>, Refusal> {
+    let members = resolve(&admin.operations.members(), &named(name)?)?;
+    let counts = members
+        .into_iter()
+        .map(|member| admin.operations.unbind(&Unbind::Endpoint(member)));
+    Ok(unbound(counts.sum()))
+}
+
+pub(super) async fn reset_breaker(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<BreakersReset>, Refusal> {
+    let members = resolve(&admin.operations.members(), &named(name)?)?;
+    Ok(Json(reset(&admin, &members)))
+}
+
+pub(super) async fn reset_breakers(State(admin): State<Admin>) -> Json<BreakersReset> {
+    Json(reset(&admin, &admin.operations.members()))
+}
+
+fn reset(admin: &Admin, members: &[Member]) -> BreakersReset {
+    let breakers: Vec<_> = members
+        .iter()
+        .filter_map(|member| {
+            let changed = admin.operations.reset_breaker(member)?;
+            if changed {
+                tracing::info!(
+                    cluster = &*member.cluster,
+                    endpoint = %member.id,
+                    name = &*member.name,
+                    "breaker reset by the operator"
+                );
+            }
+            Some(ResetOne {
+                cluster: member.cluster.to_string(),
+                id: member.id.to_string(),
+                name: member.name.to_string(),
+                changed,
+            })
+        })
+        .collect();
+    BreakersReset {
+        changed: breakers.iter().any(|one| one.changed),
+        breakers,
+    }
+}

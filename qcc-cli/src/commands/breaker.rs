@@ -1,0 +1,185 @@
+//! `qcc breaker status` and `qcc breaker reset`.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+
+use super::operate::{Operator, wait};
+use crate::admin::view::{BreakersReset, EndpointView};
+use crate::cli::Global;
+use crate::client::{Client, Target, segment};
+use crate::config::Environment;
+use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
+
+/// As many as there may be.
+const ALL: usize = 1_000_000;
+
+/// The options of `breaker`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do with breakers.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Show the breaker of every endpoint
+    Status,
+    /// Close a breaker: the next request may use its endpoint
+    Reset(Reset),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Reset {
+    /// The endpoint: its id (at least 4 digits of it), its name, or CLUSTER/NAME
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: Option<String>,
+    /// Every breaker
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(
+    args: &Args,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Failure> {
+    let operator = Operator::new(&args.target, global, environment)?;
+    match &args.what {
+        What::Status => {
+            let endpoints = wait(status(&operator.client))?;
+            operator
+                .output
+                .show(&endpoints, |stream| write!(stream, "{}", table(&endpoints)))?;
+        }
+        What::Reset(which) => {
+            let reset = wait(reset(&operator.client, which))?;
+            operator
+                .output
+                .show(&reset, |stream| stream.write_all(page(&reset).as_bytes()))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+async fn status(client: &Client) -> Result<Vec<EndpointView>, Failure> {
+    client.list("/admin/v1/endpoints", ALL).await
+}
+
+async fn reset(client: &Client, which: &Reset) -> Result<BreakersReset, Failure> {
+    match &which.endpoint {
+        Some(name) => {
+            let path = format!("/admin/v1/endpoints/{}/reset", segment(name));
+            client.post(&path).await
+        }
+        None => client.post("/admin/v1/breakers/reset").await,
+    }
+}
+
+fn table(endpoints: &[EndpointView]) -> Table {
+    let mut table = Table::new(&[
+        ("ENDPOINT", Align::Left),
+        ("ID", Align::Left),
+        ("STATE", Align::Left),
+        ("FAILURES", Align::Right),
+        ("OPENED", Align::Left),
+        ("UNTIL", Align::Left),
+    ]);
+    for endpoint in endpoints {
+        let breaker = &endpoint.breaker;
+        let style = match &*breaker.state {
+            "closed" => GOOD,
+            "open" => BAD,
+            _ => WARN,
+        };
+        let at = |date: Option<crate::moment::Date>| {
+            date.map_or_else(|| "-".to_owned(), crate::moment::Date::second)
+        };
+        table.row([
+            Cell::styled(
+                STRONG,
+                format_args!("{}/{}", endpoint.cluster, endpoint.name),
+            ),
+            Cell::styled(DIM, &endpoint.id),
+            Cell::styled(style, &breaker.state),
+            Cell::from(format!("{}/{}", breaker.failures, breaker.threshold)),
+            Cell::from(at(breaker.opened_at)),
+            Cell::from(at(breaker.until)),
+        ]);
+    }
+    table
+}
+
+fn page(reset: &BreakersReset) -> String {
+    let mut page = String::new();
+    for one in &reset.breakers {
+        let what = if one.changed {
+            "is closed; the next request may use its endpoint"
+        } else {
+            "was closed without a failure already; nothing changed"
+        };
+        let _ = writeln!(
+            page,
+            "the breaker of {}/{} ({}) {what}.",
+            one.cluster, one.name, one.id
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fake::Fake;
+
+    fn one(name: &str) -> Reset {
+        Reset {
+            endpoint: Some(name.to_owned()),
+            all: false,
+        }
+    }
+
+    // CLI-07, BRK-14
+    #[tokio::test]
+    async fn every_breaker_is_shown_with_its_state_and_its_count() {
+        let (_, router) = Fake::usual().admin();
+        let endpoints = status(&Client::in_memory(router)).await.unwrap();
+        let text = table(&endpoints).to_string();
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(
+            text.contains("claude/official") && text.contains("closed"),
+            "{text}"
+        );
+        let relay = text.lines().find(|line| line.contains("relay")).unwrap();
+        assert!(relay.contains("open") && relay.contains("3/3"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
+    }
+
+    // CLI-07, CLI-20, BRK-15
+    #[tokio::test]
+    async fn one_breaker_or_all_are_closed_and_it_says_what_changed() {
+        let (_, router) = Fake::usual().admin();
+        let client = Client::in_memory(router);
+        let first = reset(&client, &one("relay")).await.unwrap();
+        assert!(first.changed);
+        let again = reset(&client, &one("relay")).await.unwrap();
+        assert!(!again.changed);
+        assert!(page(&first).contains("is closed;"), "{}", page(&first));
+        assert!(page(&again).contains("nothing changed"), "{}", page(&again));
+        let all = Reset {
+            endpoint: None,
+            all: true,
+        };
+        assert_eq!(reset(&client, &all).await.unwrap().breakers.len(), 3);
+        let unknown = reset(&client, &one("nobody")).await.unwrap_err();
+        assert_eq!(unknown.exit, Exit::Unknown);
+    }
+}

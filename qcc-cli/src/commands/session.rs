@@ -1,0 +1,243 @@
+//! `qcc session list`, `show`, `unbind` and `stats`.
+//!
+//! A session is named by its id or by the hash that listings show; only the hash travels.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use qcc_core::record::SessionHash;
+
+use super::operate::{Operator, wait};
+use crate::admin::view::{Page, SessionStatsView, SessionView, Unbound};
+use crate::cli::Global;
+use crate::client::{Client, Target, segment};
+use crate::config::Environment;
+use crate::moment::grouped;
+use crate::output::{Align, Cell, DIM, Exit, Failure, STRONG, Table};
+
+/// The options of `session`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do with sessions.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// List the sessions that are bound, the most recently used first
+    List {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: usize,
+    },
+    /// Show where one session is bound
+    Show {
+        /// Its id, or its hash as listed
+        #[arg(value_name = "SESSION")]
+        session: String,
+    },
+    /// Remove bindings: the next request of each session is balanced freely
+    Unbind(Which),
+    /// Show how many sessions are bound, and where
+    Stats,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The session: its id, or its hash as listed
+    #[arg(value_name = "SESSION")]
+    session: Option<String>,
+    /// All sessions of this endpoint: its id, its name, or CLUSTER/NAME
+    #[arg(long, value_name = "ENDPOINT")]
+    endpoint: Option<String>,
+    /// All sessions
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(
+    args: &Args,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Failure> {
+    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
+    match &args.what {
+        What::List { last } => {
+            let sessions = wait(list(&client, *last))?;
+            output.show(&sessions, |stream| write!(stream, "{}", listed(&sessions)))?;
+        }
+        What::Show { session } => {
+            let sessions = wait(show(&client, session))?;
+            output.show(&sessions, |stream| write!(stream, "{}", listed(&sessions)))?;
+        }
+        What::Unbind(which) => {
+            let unbound = wait(unbind(&client, which))?;
+            output.show(&unbound, |stream| writeln!(stream, "{}", told(&unbound)))?;
+        }
+        What::Stats => {
+            let stats = wait(stats(&client))?;
+            output.show(&stats, |stream| {
+                stream.write_all(numbers(&stats).as_bytes())
+            })?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// The hash of the session that `text` names: an id goes no further than this process.
+fn hash(text: &str) -> SessionHash {
+    text.parse().unwrap_or_else(|_| SessionHash::of(text))
+}
+
+async fn list(client: &Client, last: usize) -> Result<Vec<SessionView>, Failure> {
+    client.list("/admin/v1/sessions", last).await
+}
+
+async fn show(client: &Client, session: &str) -> Result<Vec<SessionView>, Failure> {
+    let path = format!("/admin/v1/sessions/{}", hash(session));
+    let page: Page<SessionView> = client.get(&path).await?;
+    Ok(page.items)
+}
+
+async fn unbind(client: &Client, which: &Which) -> Result<Unbound, Failure> {
+    let path = match (&which.session, &which.endpoint) {
+        (Some(session), _) => format!("/admin/v1/sessions/{}/unbind", hash(session)),
+        (None, Some(name)) => format!("/admin/v1/endpoints/{}/unbind", segment(name)),
+        (None, None) => "/admin/v1/sessions/unbind".to_owned(),
+    };
+    client.post(&path).await
+}
+
+async fn stats(client: &Client) -> Result<Vec<SessionStatsView>, Failure> {
+    client.get("/admin/v1/session-stats").await
+}
+
+fn listed(sessions: &[SessionView]) -> String {
+    if sessions.is_empty() {
+        return "no session is bound\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("SESSION", Align::Left),
+        ("ENDPOINT", Align::Left),
+        ("ID", Align::Left),
+        ("CLIENT", Align::Left),
+        ("ENDS IN", Align::Right),
+    ]);
+    for session in sessions {
+        let endpoint = session.endpoint.as_deref().unwrap_or("(removed)");
+        let minutes = session.remaining_s / 60;
+        table.row([
+            Cell::from(&session.session),
+            Cell::styled(STRONG, format_args!("{}/{endpoint}", session.cluster)),
+            Cell::styled(DIM, &session.endpoint_id),
+            Cell::from(session.client.as_deref().unwrap_or("-")),
+            Cell::from(format!("{} h {:02} min", minutes / 60, minutes % 60)),
+        ]);
+    }
+    table.to_string()
+}
+
+fn told(unbound: &Unbound) -> String {
+    match unbound.count {
+        0 => "No such binding; nothing changed.".to_owned(),
+        1 => "1 binding removed; its next request is balanced freely.".to_owned(),
+        many => format!(
+            "{} bindings removed; their next requests are balanced freely.",
+            grouped(many as u64)
+        ),
+    }
+}
+
+fn numbers(stats: &[SessionStatsView]) -> String {
+    let mut text = String::new();
+    for cluster in stats {
+        let _ = writeln!(
+            text,
+            "{}: {} sessions bound, {} expired and not yet swept; a binding lives {} min",
+            cluster.cluster,
+            grouped(cluster.active as u64),
+            grouped(cluster.expired as u64),
+            cluster.ttl_s / 60
+        );
+        for (endpoint, count) in &cluster.endpoints {
+            let _ = writeln!(text, "  {endpoint}: {}", grouped(*count as u64));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fake::Fake;
+
+    /// The hash of `sess-1`.
+    const HASH: &str = "abe633f3a47a2758174eabe9160daf36";
+
+    fn client() -> Client {
+        let fake = Fake::usual()
+            .with_session("sess-1", "official")
+            .with_session("sess-2", "relay")
+            .with_session("sess-3", "relay");
+        Client::in_memory(fake.admin().1)
+    }
+
+    fn which(session: Option<&str>, endpoint: Option<&str>) -> Which {
+        Which {
+            session: session.map(str::to_owned),
+            endpoint: endpoint.map(str::to_owned),
+            all: session.is_none() && endpoint.is_none(),
+        }
+    }
+
+    // CLI-08, AFF-13
+    #[tokio::test]
+    async fn sessions_are_listed_and_one_is_shown_by_its_id_or_its_hash() {
+        let client = client();
+        assert_eq!(list(&client, 2).await.unwrap().len(), 2);
+        for name in ["sess-1", HASH] {
+            let sessions = show(&client, name).await.unwrap();
+            assert_eq!(sessions[0].session, HASH);
+            let text = listed(&sessions);
+            let text = anstream::adapter::strip_str(&text).to_string();
+            assert!(
+                text.contains("claude/official") && text.contains("5 h 00 min"),
+                "{text}"
+            );
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 100),
+                "{text}"
+            );
+        }
+        let unknown = show(&client, "sess-9").await.unwrap_err();
+        assert_eq!(unknown.exit, Exit::Unknown);
+        assert!(!unknown.message.contains("sess-9"), "{unknown}");
+        assert_eq!(listed(&[]), "no session is bound\n");
+    }
+
+    // CLI-08, CLI-09, CLI-20
+    #[tokio::test]
+    async fn bindings_of_one_session_one_endpoint_or_all_are_removed_and_counted() {
+        let client = client();
+        let count = async |which: &Which| unbind(&client, which).await.unwrap().count;
+        assert_eq!(count(&which(Some("sess-1"), None)).await, 1);
+        assert_eq!(count(&which(Some("sess-1"), None)).await, 0);
+        assert_eq!(count(&which(None, Some("claude/relay"))).await, 2);
+        assert_eq!(count(&which(None, None)).await, 0);
+        let unknown = unbind(&client, &which(None, Some("nobody"))).await;
+        assert_eq!(unknown.unwrap_err().exit, Exit::Unknown);
+    }
+
+    // CLI-08
+    #[tokio::test]
+    async fn the_numbers_are_told_for_each_cluster_and_endpoint() {
+        let text = numbers(&stats(&client()).await.unwrap());
+        assert!(text.starts_with("claude: 3 sessions bound"), "{text}");
+        assert!(text.contains("  official: 3\n"), "{text}");
+    }
+}
