@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Config(Config),
     /// Look at the clusters of the running proxy
     Cluster(cluster::Args),
-    /// Switch endpoints of the running proxy on and off
+    /// Look at the endpoints of the running proxy and operate them
     Endpoint(endpoint::Args),
     /// Look at the circuit breakers of the running proxy and close them
     Breaker(breaker::Args),

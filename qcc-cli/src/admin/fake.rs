@@ -9,9 +9,10 @@ use qcc_core::record::{RecordSink as _, SessionHash};
 use qcc_core::time::{SystemTime, WallClock};
 
 use super::view::{
-    BreakerView, ClusterView, EndpointView, LastFailureView, OutView, SessionStatsView, SessionView,
+    BreakerView, ClusterView, EndpointView, LastFailureView, MarkView, OutView, SessionStatsView,
+    SessionView,
 };
-use super::{Admin, Guard, Member, Operations, Unbind, router};
+use super::{Admin, Guard, Member, Operation, Operations, Unbind, router};
 use crate::explain::samples;
 use crate::metrics::Metrics;
 use crate::moment::Date;
@@ -72,6 +73,7 @@ pub(crate) fn healthy(name: &str) -> EndpointView {
         average_response_ms: Some(900.0),
         out: None,
         last_failure: None,
+        marked: None,
         rate_limit_reset: None,
     }
 }
@@ -289,17 +291,35 @@ impl Operations for Fake {
         self.reload.clone()
     }
 
-    fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
+    fn operate(&self, member: &Member, operation: &Operation) -> Option<bool> {
         let key = (member.cluster.to_string(), member.name.to_string());
         let mut views = self.views.lock().unwrap();
         let view = views.get_mut(&key)?;
-        let changed = view.enabled != enabled;
-        view.enabled = enabled;
-        view.operator_enabled = enabled;
-        view.out = (!enabled).then(|| OutView {
-            reason: "disabled".to_owned(),
-            until: None,
-        });
-        Some(changed)
+        let before = view.clone();
+        let out = |reason: &str| {
+            Some(OutView {
+                reason: reason.to_owned(),
+                until: None,
+            })
+        };
+        match operation {
+            Operation::Enable | Operation::Disable => {
+                view.enabled = *operation == Operation::Enable;
+                view.operator_enabled = view.enabled;
+                view.out = if view.enabled { None } else { out("disabled") };
+                return Some(before.enabled != view.enabled);
+            }
+            Operation::ClearLimit => view.rate_limit_reset = None,
+            Operation::Mark { reason, time } => {
+                view.marked = Some(MarkView {
+                    reason: reason.clone(),
+                    until: date().after(*time),
+                });
+                view.out = out("marked");
+            }
+            Operation::Unmark if view.marked.take().is_some() => view.out = None,
+            Operation::Unmark => {}
+        }
+        Some(before != *view)
     }
 }

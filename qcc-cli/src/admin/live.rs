@@ -9,10 +9,10 @@ use qcc_core::failover::{EndpointHandle, EndpointStatus};
 use qcc_core::time;
 
 use super::view::{
-    BreakerView, ClusterView, DuplicateView, EndpointView, LastFailureView, OutView,
+    BreakerView, ClusterView, DuplicateView, EndpointView, LastFailureView, MarkView, OutView,
     SessionStatsView, SessionView,
 };
-use super::{Member, Operations, Unbind};
+use super::{Member, Operation, Operations, Unbind};
 use crate::config::Config;
 use crate::moment::{Anchor, Date, millis};
 use crate::output::Failure;
@@ -162,12 +162,14 @@ impl Operations for Live {
         Some(reload.reload(Cause::Asked))
     }
 
-    fn switch(&self, member: &Member, enabled: bool) -> Option<bool> {
+    fn operate(&self, member: &Member, operation: &Operation) -> Option<bool> {
         let handle = self.endpoint(member)?;
-        Some(if enabled {
-            handle.enable()
-        } else {
-            handle.disable()
+        Some(match operation {
+            Operation::Enable => handle.enable(),
+            Operation::Disable => handle.disable(),
+            Operation::ClearLimit => handle.clear_limits(),
+            Operation::Mark { reason, time } => handle.health().mark(&**reason, *time),
+            Operation::Unmark => handle.health().unmark(),
         })
     }
 }
@@ -237,6 +239,10 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
             at: now.date_of(failure.at),
             request_id: failure.request.to_string(),
         }),
+        marked: status.marked.as_ref().map(|(reason, remaining)| MarkView {
+            reason: reason.to_string(),
+            until: now.date.after(*remaining),
+        }),
         rate_limit_reset: status
             .rate_limit_reset_in
             .map(|remaining| now.date.after(remaining)),
@@ -275,15 +281,36 @@ mod tests {
         assert_eq!(before.status, "unknown");
         assert_eq!(before.out, None);
 
-        assert_eq!(live.switch(member, false), Some(true));
-        assert_eq!(live.switch(member, false), Some(false));
+        assert_eq!(live.operate(member, &Operation::Disable), Some(true));
+        assert_eq!(live.operate(member, &Operation::Disable), Some(false));
         let off = live.status(member, fake::date()).unwrap();
         assert!(!off.enabled && !off.operator_enabled && !off.is_healthy);
         assert_eq!(off.out.unwrap().reason, "disabled");
         assert_eq!(live.clusters()[0].eligible, 0);
 
-        assert_eq!(live.switch(member, true), Some(true));
+        assert_eq!(live.operate(member, &Operation::Enable), Some(true));
         assert_eq!(live.status(member, fake::date()), Some(before));
+    }
+
+    // CLI-16, CLI-17, CLI-20, ACC-07
+    #[test]
+    fn a_mark_shows_with_its_reason_and_is_gone_when_it_is_taken_back() {
+        let live = live(Arc::default());
+        let member = &live.members()[0];
+        let mark = Operation::Mark {
+            reason: "maintenance".to_owned(),
+            time: std::time::Duration::from_secs(300),
+        };
+        assert_eq!(live.operate(member, &mark), Some(true));
+        assert_eq!(live.operate(member, &mark), Some(false));
+        let marked = live.status(member, fake::date()).unwrap();
+        assert_eq!(marked.out.unwrap().reason, "marked");
+        assert_eq!(marked.marked.unwrap().reason, "maintenance");
+        assert_eq!(live.operate(member, &Operation::Unmark), Some(true));
+        assert_eq!(live.operate(member, &Operation::Unmark), Some(false));
+        assert_eq!(live.operate(member, &Operation::ClearLimit), Some(false));
+        let free = live.status(member, fake::date()).unwrap();
+        assert_eq!((free.out, free.marked), (None, None));
     }
 
     // CLI-20
@@ -293,7 +320,7 @@ mod tests {
         let mut gone = live.members()[0].clone();
         gone.cluster = "elsewhere".into();
         assert_eq!(live.status(&gone, fake::date()), None);
-        assert_eq!(live.switch(&gone, false), None);
+        assert_eq!(live.operate(&gone, &Operation::Disable), None);
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use qcc_core::endpoint::EndpointId;
+use qcc_core::time::Duration;
 
 use super::LARGEST_PAGE;
 use super::refusal::Refusal;
 use super::view::SwitchedOne;
+use crate::config::show_duration;
 
 /// Fewer digits of an id are a name that nobody has.
 const SHORTEST_PREFIX: usize = 4;
@@ -34,27 +36,80 @@ impl Member {
     }
 }
 
-/// What became of `member`, in a sentence and in the log.
-pub(super) fn switched(member: &Member, enabled: bool, changed: bool) -> SwitchedOne {
-    let name = member.shown();
-    let message = match (enabled, changed) {
-        (true, true) => format!(
-            "{name} is on: refused credentials are forgotten, its breaker is closed, and the next \
-             request may use it."
-        ),
-        (false, true) => {
-            format!("{name} is off for new requests; those in flight end normally.")
+/// What an operator does to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Lets requests go there again.
+    Enable,
+    /// Lets no new request go there.
+    Disable,
+    /// Ends what rate limits cause.
+    ClearLimit,
+    /// Lets no new request go there for a time.
+    Mark {
+        /// Why.
+        reason: String,
+        /// How long.
+        time: Duration,
+    },
+    /// Takes the mark back.
+    Unmark,
+}
+
+impl Operation {
+    /// What it did, in a sentence after the name of the endpoint.
+    fn told(&self, changed: bool) -> String {
+        match (self, changed) {
+            (Self::Enable, true) => "is on: refused credentials are forgotten, its breaker is \
+                                     closed, and the next request may use it."
+                .to_owned(),
+            (Self::Disable, true) => {
+                "is off for new requests; those in flight end normally.".to_owned()
+            }
+            (Self::ClearLimit, true) => {
+                "cools down no longer; the next request may use it.".to_owned()
+            }
+            (Self::Mark { time, .. }, true) => format!(
+                "is marked unavailable for {}; requests in flight end normally.",
+                show_duration(*time)
+            ),
+            (Self::Unmark, true) => "is no longer marked; the next request may use it.".to_owned(),
+            (Self::Enable, false) => "was on already; nothing changed.".to_owned(),
+            (Self::Disable, false) => "was off already; nothing changed.".to_owned(),
+            (Self::ClearLimit, false) => "was not cooling down; nothing changed.".to_owned(),
+            (Self::Mark { time, .. }, false) => format!(
+                "was marked already; now for {} from here.",
+                show_duration(*time)
+            ),
+            (Self::Unmark, false) => "was not marked; nothing changed.".to_owned(),
         }
-        (true, false) => format!("{name} was on already; nothing changed."),
-        (false, false) => format!("{name} was off already; nothing changed."),
-    };
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Enable => "enabled",
+            Self::Disable => "disabled",
+            Self::ClearLimit => "limits cleared",
+            Self::Mark { .. } => "marked unavailable",
+            Self::Unmark => "unmarked",
+        }
+    }
+}
+
+/// What became of `member`, in a sentence and in the log.
+pub(super) fn operated(
+    member: &Member,
+    operation: &Operation,
+    changed: bool,
+    enabled: bool,
+) -> SwitchedOne {
     if changed {
         tracing::info!(
             cluster = &*member.cluster,
             endpoint = %member.id,
             name = &*member.name,
             "{} by the operator",
-            if enabled { "enabled" } else { "disabled" }
+            operation.as_str()
         );
     }
     SwitchedOne {
@@ -63,7 +118,7 @@ pub(super) fn switched(member: &Member, enabled: bool, changed: bool) -> Switche
         name: member.name.to_string(),
         changed,
         enabled,
-        message,
+        message: format!("{} {}", member.shown(), operation.told(changed)),
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod fake;
 mod guard;
 mod live;
 mod member;
+mod operate;
 mod refusal;
 mod routes;
 mod sessions;
@@ -45,7 +46,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
-use self::member::{resolve, switched};
+use self::member::{operated, resolve};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
     ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView,
@@ -62,7 +63,7 @@ use crate::shutdown::Phases;
 
 pub(crate) use self::guard::Guard;
 pub(crate) use self::live::Live;
-pub(crate) use self::member::Member;
+pub(crate) use self::member::{Member, Operation};
 pub(crate) use self::routes::ROUTES;
 pub(crate) use self::sessions::Unbind;
 
@@ -86,9 +87,9 @@ pub(crate) trait Operations: Send + Sync + 'static {
     fn members(&self) -> Vec<Member>;
     /// The state of `member` at `now`; `None` if it is no member any more.
     fn status(&self, member: &Member, now: Date) -> Option<EndpointView>;
-    /// Switches `member` on or off for the next request. Whether that changed anything; `None`
+    /// Does `operation` to `member`, for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
-    fn switch(&self, member: &Member, enabled: bool) -> Option<bool>;
+    fn operate(&self, member: &Member, operation: &Operation) -> Option<bool>;
     /// Closes the breaker of `member`. Whether that changed anything; `None` if it is no member
     /// any more.
     fn reset_breaker(&self, member: &Member) -> Option<bool>;
@@ -143,17 +144,25 @@ impl Admin {
         }
     }
 
-    fn switch(&self, name: &str, enabled: bool) -> Result<Json<Switched>, Refusal> {
+    /// Does `operation` to the endpoints that `name` means.
+    fn operate(&self, name: &str, operation: &Operation) -> Result<Json<Switched>, Refusal> {
+        Ok(self.operate_on(&resolve(&self.operations.members(), name)?, operation))
+    }
+
+    fn operate_on(&self, members: &[Member], operation: &Operation) -> Json<Switched> {
+        let now = self.now();
         let mut endpoints = Vec::new();
-        for member in resolve(&self.operations.members(), name)? {
-            if let Some(changed) = self.operations.switch(&member, enabled) {
-                endpoints.push(switched(&member, enabled, changed));
+        for member in members {
+            let changed = self.operations.operate(member, operation);
+            let status = self.operations.status(member, now);
+            if let (Some(changed), Some(status)) = (changed, status) {
+                endpoints.push(operated(member, operation, changed, status.enabled));
             }
         }
-        Ok(Json(Switched {
+        Json(Switched {
             changed: endpoints.iter().any(|one| one.changed),
             endpoints,
-        }))
+        })
     }
 }
 
@@ -229,8 +238,12 @@ fn handler(path: &str) -> MethodRouter<Admin> {
         "/admin/v1/clusters/{cluster}" => get(cluster),
         "/admin/v1/endpoints" => get(endpoints),
         "/admin/v1/endpoints/{endpoint}" => get(endpoint),
-        "/admin/v1/endpoints/{endpoint}/enable" => post(enable),
-        "/admin/v1/endpoints/{endpoint}/disable" => post(disable),
+        "/admin/v1/endpoints/{endpoint}/enable" => post(operate::enable),
+        "/admin/v1/endpoints/{endpoint}/disable" => post(operate::disable),
+        "/admin/v1/endpoints/{endpoint}/clear-limit" => post(operate::clear_limit),
+        "/admin/v1/endpoints/{endpoint}/mark" => post(operate::mark),
+        "/admin/v1/endpoints/{endpoint}/unmark" => post(operate::unmark),
+        "/admin/v1/limits/clear" => post(operate::clear_limits),
         "/admin/v1/endpoints/{endpoint}/reset" => post(sessions::reset_breaker),
         "/admin/v1/endpoints/{endpoint}/unbind" => post(sessions::unbind_endpoint),
         "/admin/v1/breakers/reset" => post(sessions::reset_breakers),
@@ -381,14 +394,6 @@ async fn endpoint(
         offset: 0,
     };
     Ok(Json(admin.page(&members, paging)))
-}
-
-async fn enable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>, Refusal> {
-    admin.switch(&named(name)?, true)
-}
-
-async fn disable(State(admin): State<Admin>, name: Name) -> Result<Json<Switched>, Refusal> {
-    admin.switch(&named(name)?, false)
 }
 
 async fn reload(State(admin): State<Admin>) -> Result<Json<Reloaded>, Refusal> {

@@ -40,7 +40,7 @@ const fn list(path: &'static str, what: &'static str) -> Route {
 }
 
 /// The routes of the admin listener.
-pub(crate) const ROUTES: [Route; 21] = [
+pub(crate) const ROUTES: [Route; 25] = [
     get("/healthz", "200 as long as the process works."),
     get(
         "/readyz",
@@ -72,6 +72,22 @@ pub(crate) const ROUTES: [Route; 21] = [
     post(
         "/admin/v1/endpoints/{endpoint}/disable",
         "Switches an endpoint off for new requests; those in flight end normally.",
+    ),
+    post(
+        "/admin/v1/endpoints/{endpoint}/clear-limit",
+        "Ends the cool-downs of an endpoint and of its credentials.",
+    ),
+    post(
+        "/admin/v1/limits/clear",
+        "Ends the cool-downs of every endpoint.",
+    ),
+    post(
+        "/admin/v1/endpoints/{endpoint}/mark",
+        "Keeps new requests away for `seconds` (300), for `reason`.",
+    ),
+    post(
+        "/admin/v1/endpoints/{endpoint}/unmark",
+        "Takes the mark back.",
     ),
     post(
         "/admin/v1/endpoints/{endpoint}/reset",

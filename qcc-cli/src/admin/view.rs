@@ -125,8 +125,19 @@ pub(crate) struct EndpointView {
     pub(crate) out: Option<OutView>,
     /// Its last failure.
     pub(crate) last_failure: Option<LastFailureView>,
+    /// The mark that keeps requests away.
+    pub(crate) marked: Option<MarkView>,
     /// When its rate limit is reset.
     pub(crate) rate_limit_reset: Option<Date>,
+}
+
+/// A mark that keeps requests away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MarkView {
+    /// Why, in the words of whoever set it.
+    pub(crate) reason: String,
+    /// Until when.
+    pub(crate) until: Date,
 }
 
 /// The breaker of an endpoint.

@@ -34,6 +34,7 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use reader::closest;
 pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;
+pub(crate) use value::{duration, show_duration};
 
 /// Where the proxy listens unless told otherwise. Loopback: see SEC-05.
 pub(crate) const LISTEN: SocketAddr =

@@ -16,7 +16,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 /// A duration like `500ms`, `60s`, `1.5h` or `30d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
     // Below a hundred years the product is exact enough to be rounded to a millisecond.

@@ -190,6 +190,12 @@ impl EndpointHandle {
         credentials | health | breaker
     }
 
+    /// Ends what rate limits cause: the cool-downs of its credentials and its own. Returns
+    /// whether one was running.
+    pub fn clear_limits(&self) -> bool {
+        self.0.tokens.clear_limits() | self.0.health.clear_limits()
+    }
+
     /// Lets no new request go there; those in flight end normally. Returns whether something
     /// changed.
     pub fn disable(&self) -> bool {
@@ -244,6 +250,9 @@ impl EndpointHandle {
             average_response: health.response_time,
             out,
             last_failure: health.last_failure,
+            marked: health
+                .unavailable
+                .map(|mark| (mark.reason, mark.until.saturating_duration_since(now))),
             rate_limit_reset_in: out.filter(|_| cooling).and_then(|(_, left)| left),
             breaker,
         }
@@ -289,6 +298,8 @@ pub struct EndpointStatus {
     pub out: Option<(Reason, Option<Duration>)>,
     /// Its last failure.
     pub last_failure: Option<health::LastFailure>,
+    /// Why it is marked unavailable, and for how much longer.
+    pub marked: Option<(Arc<str>, Duration)>,
     /// How long until its rate limit is reset.
     pub rate_limit_reset_in: Option<Duration>,
 }

@@ -35,6 +35,9 @@ struct Shared {
     glance: AtomicU64,
 }
 
+/// A mark that is to last longer lasts so long.
+const LONGEST_MARK: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 pub(super) const NOTABLE: u64 = 1;
 
 fn glance_at(state: &State) -> u64 {
@@ -108,6 +111,39 @@ impl Health {
         let changed = self.change(State::verified);
         if changed {
             self.log_switch("auth_failed => enabled (verified)");
+        }
+        changed
+    }
+
+    /// Keeps new requests away for `time`, for `reason`, which people see. The mark lives in
+    /// memory only. Returns whether there was none before; one that there was is replaced.
+    pub fn mark(&self, reason: impl Into<Arc<str>>, time: Duration) -> bool {
+        let (reason, now) = (reason.into(), time::now());
+        // Beyond the range of the clock: for as long as the process lives.
+        let until = now.checked_add(time).unwrap_or(now + LONGEST_MARK);
+        let changed = self.change(|state| state.mark(reason, until, now));
+        if changed {
+            self.log_switch("available => marked (operator)");
+        }
+        changed
+    }
+
+    /// Takes the mark back. Returns whether there was one.
+    pub fn unmark(&self) -> bool {
+        let now = time::now();
+        let changed = self.change(|state| state.unmark(now));
+        if changed {
+            self.log_switch("marked => available (operator)");
+        }
+        changed
+    }
+
+    /// Ends the time that the endpoint asked not to be used. Returns whether one was running.
+    pub fn clear_limits(&self) -> bool {
+        let now = time::now();
+        let changed = self.change(|state| state.clear_limits(now));
+        if changed {
+            self.log_switch("cooling => available (operator)");
         }
         changed
     }

@@ -32,7 +32,7 @@ use tower::Service;
 
 pub use self::handle::{Call, Health};
 pub use self::layer::TrackHealthLayer;
-pub use self::state::{AuthFailure, LastFailure, Snapshot, Status, is_healthy};
+pub use self::state::{AuthFailure, LastFailure, Snapshot, Status, Unavailable, is_healthy};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::exchange::Exchange;

@@ -25,6 +25,7 @@ pub(super) struct State {
     status: Status,
     epoch: u64,
     cooling: Option<Instant>,
+    unavailable: Option<Unavailable>,
     degraded: Option<Instant>,
     total: u64,
     failed: u64,
@@ -88,6 +89,16 @@ pub struct LastFailure {
     pub request: RequestId,
 }
 
+/// A mark that keeps requests away from an endpoint for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unavailable {
+    /// Why, in the words of whoever set it.
+    pub reason: Arc<str>,
+    /// Until when.
+    pub until: Instant,
+}
+
 /// The record of an endpoint at one moment. Reading it changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -102,6 +113,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Until when it asked not to be used.
     pub cooling: Option<Instant>,
+    /// The mark that keeps requests away.
+    pub unavailable: Option<Unavailable>,
     /// Calls that came to an end. One that the client gave up is none.
     pub total: u64,
     /// Those of them that failed through the fault of endpoint or credential.
@@ -206,6 +219,7 @@ impl State {
             status: Status::Unknown,
             epoch: 0,
             cooling: None,
+            unavailable: None,
             degraded: None,
             total: 0,
             failed: 0,
@@ -225,6 +239,7 @@ impl State {
         !self.wanted
             || self.auth_failure.is_some()
             || self.cooling.is_some()
+            || self.unavailable.is_some()
             || self.degraded.is_some()
             || self.marks.any()
     }
@@ -236,6 +251,11 @@ impl State {
         }
         if self.auth_failure.is_some() {
             return Availability::out(Reason::AuthFailed, None);
+        }
+        if let Some(mark) = &self.unavailable
+            && running(&mark.until)
+        {
+            return Availability::out(Reason::Marked, Some(mark.until));
         }
         if let Some(until) = self.cooling.filter(running) {
             return Availability::out(Reason::Cooling, Some(until));
@@ -352,6 +372,26 @@ impl State {
         was_refused
     }
 
+    /// Not to be used until `until`. Returns whether it was not marked before.
+    pub(super) fn mark(&mut self, reason: Arc<str>, until: Instant, now: Instant) -> bool {
+        let before = self.unavailable.replace(Unavailable { reason, until });
+        before.is_none_or(|mark| mark.until <= now)
+    }
+
+    /// To be used again. Returns whether it was marked.
+    pub(super) fn unmark(&mut self, now: Instant) -> bool {
+        let before = self.unavailable.take();
+        before.is_some_and(|mark| mark.until > now)
+    }
+
+    /// Ends what a limit of the endpoint causes. Returns whether there was any.
+    pub(super) fn clear_limits(&mut self, now: Instant) -> bool {
+        let running = |until: &Instant| now < *until;
+        let cooling = self.cooling.take().is_some_and(|until| running(&until));
+        let degraded = self.degraded.take().is_some_and(|until| running(&until));
+        cooling | degraded
+    }
+
     /// To be used only if nothing better is left, until `until` or a success.
     pub(super) fn degrade(&mut self, until: Instant) {
         self.degraded = self.degraded.max(Some(until));
@@ -362,6 +402,13 @@ impl State {
         let running = |until: &Instant| now < *until;
         self.cooling = self.cooling.filter(running);
         self.degraded = self.degraded.filter(running);
+        if self
+            .unavailable
+            .as_ref()
+            .is_some_and(|mark| mark.until <= now)
+        {
+            self.unavailable = None;
+        }
         self.marks.purge(now);
     }
 
@@ -384,6 +431,7 @@ impl State {
             auth_failure: self.auth_failure.clone(),
             status,
             cooling: self.cooling.filter(running),
+            unavailable: self.unavailable.clone().filter(|mark| running(&mark.until)),
             total: self.total,
             failed: self.failed,
             response_time: (self.timed > 0).then(|| self.time.div_f64(self.timed as f64)),
@@ -407,6 +455,42 @@ mod tests {
             assert!(!is_healthy(true, true, status, 0, 3));
         }
         assert!(!is_healthy(true, false, Status::Unhealthy, 0, 3));
+    }
+
+    // ACC-07, SEL-17
+    #[test]
+    fn a_mark_keeps_requests_away_until_its_time_or_until_it_is_taken_back() {
+        let mut state = State::new(true);
+        let now = time::now();
+        let later = now + Duration::from_secs(300);
+        assert!(state.mark("maintenance".into(), later, now));
+        assert!(!state.mark("maintenance".into(), later, now));
+        let out = Availability::out(Reason::Marked, Some(later));
+        assert_eq!(state.availability(None, now), out);
+        assert_eq!(
+            &*state.snapshot(now).unavailable.unwrap().reason,
+            "maintenance"
+        );
+        assert_eq!(state.availability(None, later), Availability::Ready);
+        assert_eq!(state.snapshot(later).unavailable, None);
+        assert!(!state.unmark(later), "it had ended");
+
+        state.mark("again".into(), later, now);
+        assert!(state.unmark(now));
+        assert_eq!(state.availability(None, now), Availability::Ready);
+        assert!(!state.is_notable());
+    }
+
+    // CLI-16
+    #[test]
+    fn a_limit_that_is_cleared_keeps_nobody_away() {
+        let mut state = State::new(true);
+        let now = time::now();
+        assert!(!state.clear_limits(now));
+        state.cool(now + Duration::from_secs(60), now);
+        state.degrade(now + Duration::from_secs(60));
+        assert!(state.clear_limits(now));
+        assert_eq!(state.availability(None, now), Availability::Ready);
     }
 
     // SEL-07
