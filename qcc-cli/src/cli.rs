@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, refresh, requests, session, simulate,
+    breaker, cluster, demo, endpoint, explain, init, refresh, requests, session, simulate,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -41,6 +41,8 @@ pub(crate) struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a configuration to begin with, made of the keys in the environment
+    Init(init::Args),
     /// Start the proxy
     Serve(Serve),
     /// See failover at work: simulated endpoints that fail in every way, and clients that notice

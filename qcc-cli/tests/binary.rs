@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
@@ -222,6 +222,85 @@ fn a_wrong_command_line_has_exit_code_2() {
     let (code, stdout, _) = run(&["--help"], &[]);
     assert_eq!(code, 0);
     assert!(stdout.contains("Exit codes:"), "{stdout}");
+}
+
+/// An empty home directory for the test `name`.
+fn home(name: &str) -> PathBuf {
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("home-{name}"));
+    let _ = fs::remove_dir_all(&home);
+    fs::create_dir_all(&home).unwrap();
+    home
+}
+
+// SEC-06
+#[test]
+fn from_nothing_but_a_key_init_makes_a_configuration_that_serves() {
+    let home = home("init");
+    let variables = [("HOME", home.to_str().unwrap()), KEY];
+    let (code, stdout, stderr) = run(&["init"], &variables);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("ANTHROPIC_API_KEY"), "{stdout}");
+    let file = home.join(".qcc/config.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("${ANTHROPIC_API_KEY}"), "{text}");
+    assert!(!format!("{text}{stdout}").contains("sk-test"), "{text}");
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(file.parent().unwrap()), 0o700);
+
+    let (code, stdout, stderr) = run(&["config", "check"], &variables);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("official"), "{stdout}");
+    let proxy = Proxy::start_with(&["--port", "0", "--config", file.to_str().unwrap()]);
+    assert_eq!(proxy.started["source"], file.to_str().unwrap());
+    assert_eq!(proxy.terminate().0, Some(0));
+}
+
+// SEC-06
+#[test]
+fn init_leaves_a_file_that_is_there_unless_it_is_forced() {
+    let path = file("init-there", "# mine\n");
+    let config = path.to_str().unwrap();
+    let (code, stdout, stderr) = run(&["init", "--config", config], &[KEY]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("is there already"), "{stderr}");
+    assert!(stderr.contains("--force"), "{stderr}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# mine\n");
+
+    open_to_all(&path);
+    let args = ["init", "--force", "--json", "--config", config];
+    let (code, stdout, stderr) = run(&args, &[]);
+    assert_eq!(code, 0, "{stderr}");
+    let written: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(written["file"], config);
+    assert_eq!(written["ready"], false);
+    assert_eq!(written["clusters"][0]["variable"], "ANTHROPIC_API_KEY");
+    assert_eq!(mode(&path), 0o600);
+    // Without a key a check says which one it is about, and with it all is well.
+    let check = ["config", "check", "--config", config];
+    let (code, _, stderr) = run(&check, &[]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("ANTHROPIC_API_KEY is not set"), "{stderr}");
+    assert_eq!(run(&check, &[KEY]).0, 0);
+}
+
+#[test]
+fn init_that_cannot_write_says_so() {
+    let (code, _, stderr) = run(&["init", "--config", "/dev/null/qcc.yaml"], &[KEY]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("cannot be written"), "{stderr}");
+    let (code, _, stderr) = run(&["init"], &[KEY]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no home directory"), "{stderr}");
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod config;
 pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
+pub(crate) mod init;
 mod man;
 mod operate;
 pub(crate) mod refresh;
@@ -26,11 +27,15 @@ use crate::output::{Exit, Failure, Output};
 /// It failed; the failure says why and what to do.
 pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     let (environment, bad) = Environment::of_process();
-    if matches!(command, Command::Serve(_) | Command::Config(_)) {
+    if matches!(
+        command,
+        Command::Init(_) | Command::Serve(_) | Command::Config(_)
+    ) {
         let output = Output::new(global.json);
         bad.iter().for_each(|bad| output.warning(bad));
     }
     match command {
+        Command::Init(args) => init::run(*args, global, &environment),
         Command::Serve(options) => serve::run(*options, global, &environment),
         Command::Demo(args) => demo::run(args, global, &environment),
         Command::Simulate(args) => simulate::run(args, global, &environment),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qcc_core::credential::Credential;
-use qcc_core::endpoint::{Api, Endpoint, Endpoints};
+use qcc_core::endpoint::{Endpoint, Endpoints};
 use qcc_core::time::Duration;
 
 use super::cluster::{self, Files};
@@ -15,6 +15,7 @@ use super::problem::{Problem, Problems};
 use super::reader::{Field, Reader};
 use super::secret::Secret;
 use super::tree;
+use super::vendor::Vendor;
 use super::{
     ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort, Policy,
     Retry, Source, Timeouts, WarmUp,
@@ -22,28 +23,6 @@ use super::{
 
 /// How long open answers may take to end after a signal to stop.
 const SHUTDOWN: Duration = Duration::from_secs(30);
-
-/// The variables that make a cluster of their own if there is no file.
-const KEYS: [(&str, &str, &str, Api); 3] = [
-    (
-        "ANTHROPIC_API_KEY",
-        "claude",
-        "https://api.anthropic.com",
-        Api::Anthropic,
-    ),
-    (
-        "OPENAI_API_KEY",
-        "openai",
-        "https://api.openai.com",
-        Api::OpenAi,
-    ),
-    (
-        "GEMINI_API_KEY",
-        "gemini",
-        "https://generativelanguage.googleapis.com",
-        Api::Gemini,
-    ),
-];
 
 /// Reads the configuration: from `file`, else from the file that `QCC_CONFIG` names, else from
 /// `~/.qcc/config.yaml`, else from the keys in the environment.
@@ -63,28 +42,32 @@ pub(crate) fn from_str(
     })
 }
 
+/// Where the configuration is: in `file`, else in the file that `QCC_CONFIG` names, else in
+/// `~/.qcc/config.yaml`. And whether somebody named it.
+pub(crate) fn path(file: Option<&Path>, environment: &Environment) -> (PathBuf, bool) {
+    let variable = environment.get("QCC_CONFIG");
+    let variable = variable.filter(|path| !path.is_empty());
+    let named = file
+        .map(Path::to_owned)
+        .or_else(|| variable.map(|path| environment.expand(path)));
+    let is_named = named.is_some();
+    let path = named.unwrap_or_else(|| environment.expand("~/.qcc/config.yaml"));
+    (path, is_named)
+}
+
 fn load_with(
     file: Option<&Path>,
     environment: &Environment,
     files: Files<'_>,
 ) -> Result<Config, Problems> {
-    let named = file
-        .map(Path::to_owned)
-        .or_else(|| named_by_environment(environment));
-    let wanted = named.is_some();
-    let path = named.unwrap_or_else(|| environment.expand("~/.qcc/config.yaml"));
+    let (path, named) = path(file, environment);
     match files(&path) {
         Ok(text) => from_text(&text, &path, environment, files),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !wanted => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
             from_keys(environment, &path)
         }
         Err(error) => Err(unreadable(&path, &error)),
     }
-}
-
-fn named_by_environment(environment: &Environment) -> Option<PathBuf> {
-    let path = environment.get("QCC_CONFIG")?;
-    (!path.is_empty()).then(|| environment.expand(path))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Problems {
@@ -280,21 +263,17 @@ fn digest(text: &str) -> Option<[u8; 32]> {
 fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Problems> {
     let mut names = Vec::new();
     let mut clusters = Vec::new();
-    for (variable, cluster, base_url, api) in KEYS {
-        let Some(key) = environment
-            .get(variable)
-            .map(str::trim)
-            .filter(|key| !key.is_empty())
-        else {
+    for vendor in Vendor::ALL {
+        let Some(key) = vendor.key(environment) else {
             continue;
         };
-        let Some(endpoints) = vendor(variable, key, base_url, api) else {
+        let Some(endpoints) = official(vendor, key) else {
             continue;
         };
-        names.push(variable);
+        names.push(vendor.variable);
         clusters.push(Arc::new(Cluster {
-            name: cluster.into(),
-            kind: Some(api),
+            name: vendor.cluster.into(),
+            kind: Some(vendor.api),
             policy: Policy::default(),
             last_resort: LastResort::default(),
             endpoints,
@@ -310,7 +289,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             looked_at.display()
         );
         let remedy = "set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, \
-                      or write the file; --config FILE names another one";
+                      or write the file with `qcc init`; --config FILE names another one";
         return Err(Problems::new(
             None,
             vec![Problem::new(None, "", reason, remedy)],
@@ -330,10 +309,10 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
     })
 }
 
-fn vendor(variable: &str, key: &str, base_url: &str, api: Api) -> Option<Endpoints> {
-    let endpoint = Endpoint::new("official", base_url.parse().ok()?)
-        .with_credential(Credential::new(variable, key))
-        .with_api(api);
+fn official(vendor: Vendor, key: &str) -> Option<Endpoints> {
+    let endpoint = Endpoint::new("official", vendor.base_url.parse().ok()?)
+        .with_credential(Credential::new(vendor.variable, key))
+        .with_api(vendor.api);
     Endpoints::try_from_iter([endpoint]).ok()
 }
 

@@ -13,9 +13,11 @@ mod problem;
 mod reader;
 mod secret;
 mod show;
+mod starter;
 mod tree;
 mod tuning;
 mod value;
+mod vendor;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,11 +31,12 @@ pub(crate) use env::Environment;
 pub(crate) use keys::schema;
 #[cfg(test)]
 pub(crate) use load::from_str;
-pub(crate) use load::load;
+pub(crate) use load::{load, path};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use reader::closest;
 pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;
+pub(crate) use starter::Starter;
 pub(crate) use value::{duration, show_duration};
 
 /// Where the proxy listens unless told otherwise. Loopback: see SEC-05.

@@ -15,6 +15,7 @@ mod schema;
 mod tests;
 
 pub(super) use file::FILE;
+pub(super) use schema::plain;
 pub(crate) use schema::schema;
 
 /// A key of a section.

@@ -89,8 +89,8 @@ fn property(key: &Key) -> Value {
     property
 }
 
-/// Markdown without its marks.
-pub(super) fn plain(markdown: &str) -> String {
+/// A meaning without the marks of Markdown, and without what only the document has below.
+pub(in crate::config) fn plain(markdown: &str) -> String {
     let mut text = String::with_capacity(markdown.len());
     let mut rest = markdown;
     while let Some((before, link)) = rest.split_once('[') {
@@ -105,5 +105,7 @@ pub(super) fn plain(markdown: &str) -> String {
         rest = after;
     }
     text.push_str(rest);
-    text.replace('`', "").replace("\\|", "|")
+    text.replace('`', "")
+        .replace("\\|", "|")
+        .replace(", see below", "")
 }

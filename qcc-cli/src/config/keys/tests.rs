@@ -227,7 +227,7 @@ fn the_document_has_a_row_for_every_key() {
 #[test]
 fn a_description_has_no_marks() {
     assert_eq!(
-        schema::plain("see [`a`](b.md#c), `x \\| y` and [1, 2]"),
+        plain("see [`a`](b.md#c), `x \\| y` and [1, 2]"),
         "see a, x | y and [1, 2]"
     );
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use qcc_core::endpoint::Api;
+
 use super::*;
 use crate::config::Shown;
 use crate::config::problem::Position;
