@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, init, refresh, requests, session, simulate,
+    breaker, cluster, demo, endpoint, explain, init, refresh, requests, run, session, simulate,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Start the proxy
     Serve(Serve),
+    /// Start a proxy for one command, which finds it in its environment: qcc run -- claude
+    Run(run::Args),
     /// See failover at work: simulated endpoints that fail in every way, and clients that notice
     /// nothing
     Demo(demo::Args),

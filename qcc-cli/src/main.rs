@@ -29,7 +29,7 @@ use crate::output::Output;
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     match commands::run(&command, &global) {
-        Ok(exit) => exit.into(),
+        Ok(code) => code,
         Err(failure) => {
             Output::new(global.json).failure(&failure);
             failure.exit.into()

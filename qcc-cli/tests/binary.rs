@@ -552,3 +552,71 @@ fn at_the_start_every_enabled_endpoint_is_connected_to_and_nobody_waits_for_it()
     );
     assert_eq!(proxy.terminate().0, Some(0));
 }
+
+/// Runs `script` in a shell under `qcc run`, with the keys of the environment there.
+fn run_script(script: &str) -> (i32, String, String) {
+    run(
+        &["run", "--", "/bin/sh", "-c", script],
+        &[("HOME", "/nope"), KEY],
+    )
+}
+
+// SIM-04
+#[test]
+fn a_command_finds_a_proxy_in_its_environment_and_no_key() {
+    let (code, stdout, stderr) = run_script(
+        "echo $ANTHROPIC_BASE_URL; echo $OPENAI_BASE_URL; echo $GOOGLE_GEMINI_BASE_URL; \
+         echo $ANTHROPIC_AUTH_TOKEN; echo ${ANTHROPIC_API_KEY-unset}; exit 7",
+    );
+    assert_eq!((code, &*stderr), (7, ""), "{stdout}");
+    let lines: Vec<_> = stdout.lines().collect();
+    let [anthropic, openai, gemini, token, hidden] = lines[..] else {
+        panic!("{stdout}")
+    };
+    let address = anthropic.strip_prefix("http://127.0.0.1:").unwrap();
+    assert_ne!(address, "7860");
+    assert_eq!(openai, format!("{anthropic}/v1"));
+    assert_eq!(gemini, anthropic);
+    assert!(token.starts_with("qcc-run-") && token.len() > 30, "{token}");
+    assert_eq!(hidden, "unset");
+    assert!(!stdout.contains("sk-test"), "{stdout}");
+    // Nothing is left behind.
+    let port: u16 = address.parse().unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+// SIM-04
+#[test]
+fn the_end_of_a_command_is_told_as_shells_do() {
+    assert_eq!(run_script("exit 0").0, 0);
+    assert_eq!(run_script("kill -9 $$").0, 137);
+    let (code, _, stderr) = run(
+        &["run", "--", "/no/such/command"],
+        &[("HOME", "/nope"), KEY],
+    );
+    assert_eq!(code, 127);
+    assert!(stderr.contains("there is no such command"), "{stderr}");
+    let args = ["run", "--cluster", "nobody", "--", "true"];
+    let (code, _, stderr) = run(&args, &[("HOME", "/nope"), KEY]);
+    assert_eq!(code, 6);
+    assert!(stderr.contains("known are claude"), "{stderr}");
+}
+
+// SIM-04
+#[test]
+fn a_signal_goes_on_to_the_command() {
+    let mut child = qcc(&["run", "--", "/bin/sh", "-c"])
+        .arg("trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done")
+        .envs([("HOME", "/nope"), KEY, ("PATH", "/usr/bin:/bin")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}

@@ -12,29 +12,34 @@ mod man;
 mod operate;
 pub(crate) mod refresh;
 pub(crate) mod requests;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod simulate;
 
+use std::process::ExitCode;
+
 use crate::cli::{Command, Global};
 use crate::config::Environment;
-use crate::output::{Exit, Failure, Output};
+use crate::output::{Failure, Output};
 
 /// Runs `command`.
 ///
 /// # Errors
 ///
 /// It failed; the failure says why and what to do.
-pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
+pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failure> {
     let (environment, bad) = Environment::of_process();
     if matches!(
         command,
-        Command::Init(_) | Command::Serve(_) | Command::Config(_)
+        Command::Init(_) | Command::Run(_) | Command::Serve(_) | Command::Config(_)
     ) {
         let output = Output::new(global.json);
         bad.iter().for_each(|bad| output.warning(bad));
     }
-    match command {
+    let exit = match command {
+        // Its exit code is that of what it runs.
+        Command::Run(args) => return run::run(args, global, &environment),
         Command::Init(args) => init::run(*args, global, &environment),
         Command::Serve(options) => serve::run(*options, global, &environment),
         Command::Demo(args) => demo::run(args, global, &environment),
@@ -49,5 +54,6 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::run(args, global, &environment),
         Command::Completions { shell } => completions::run(*shell),
         Command::Man => man::run(),
-    }
+    };
+    exit.map(ExitCode::from)
 }
