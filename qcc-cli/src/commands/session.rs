@@ -130,16 +130,20 @@ fn listed(sessions: &[SessionView]) -> String {
     ]);
     for session in sessions {
         let endpoint = session.endpoint.as_deref().unwrap_or("(removed)");
-        let minutes = session.remaining_s / 60;
         table.row([
             Cell::from(&session.session),
             Cell::styled(STRONG, format_args!("{}/{endpoint}", session.cluster)),
             Cell::styled(DIM, &session.endpoint_id),
             Cell::from(session.client.as_deref().unwrap_or("-")),
-            Cell::from(format!("{} h {:02} min", minutes / 60, minutes % 60)),
+            Cell::from(hours(session.remaining_s)),
         ]);
     }
     table.to_string()
+}
+
+/// So many seconds, to the minute.
+fn hours(seconds: u64) -> String {
+    format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60)
 }
 
 fn told(unbound: &Unbound) -> String {
@@ -158,11 +162,11 @@ fn numbers(stats: &[SessionStatsView]) -> String {
     for cluster in stats {
         let _ = writeln!(
             text,
-            "{}: {} sessions bound, {} expired and not yet swept; a binding lives {} min",
+            "{}: {} sessions bound, {} expired and not yet swept; a binding lives {}",
             cluster.cluster,
             grouped(cluster.active as u64),
             grouped(cluster.expired as u64),
-            cluster.ttl_s / 60
+            hours(cluster.ttl_s)
         );
         for (endpoint, count) in &cluster.endpoints {
             let _ = writeln!(text, "  {endpoint}: {}", grouped(*count as u64));

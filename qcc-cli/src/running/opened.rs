@@ -79,15 +79,15 @@ impl Opened {
             let (running, background) = (running.clone(), background.clone());
             Arc::new(Reload::new(running, background, self.sink, load))
         });
-        let mut triggers = JoinSet::new();
+        let mut tasks = JoinSet::new();
         match generation.config.warm_up {
             WarmUp::Connect => {
-                triggers.spawn(warm_up::run(generation.clone()));
+                tasks.spawn(warm_up::run(generation.clone()));
             }
             WarmUp::Off => {}
         }
         if let Some(reload) = &reload {
-            triggers.spawn(triggers::run(reload.clone()));
+            tasks.spawn(triggers::run(reload.clone()));
         }
         let stopping = phases.clone();
         let admin = Admin {
@@ -107,7 +107,7 @@ impl Opened {
             server::run(self.listener, service, phases.clone(), grace),
             admin::serve(self.admin_listener, router, phases, grace),
         );
-        triggers.shutdown().await;
+        tasks.shutdown().await;
         background.stop().await;
     }
 }
