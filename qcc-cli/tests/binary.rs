@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use assert_cmd::cargo::cargo_bin;
 
@@ -250,6 +251,8 @@ fn from_nothing_but_a_key_init_makes_a_configuration_that_serves() {
     let (code, stdout, stderr) = run(&["config", "check"], &variables);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("official"), "{stdout}");
+    // No test connects to a vendor.
+    fs::write(&file, text.replace("#warm_up: connect", "warm_up: off")).unwrap();
     let proxy = Proxy::start_with(&["--port", "0", "--config", file.to_str().unwrap()]);
     assert_eq!(proxy.started["source"], file.to_str().unwrap());
     assert_eq!(proxy.terminate().0, Some(0));
@@ -338,8 +341,15 @@ struct Proxy {
 }
 
 impl Proxy {
+    /// One that connects to nobody by itself.
     fn start(port: &str) -> Self {
-        Self::start_with(&["--port", port])
+        let text = "warm_up: off\nclusters: { c: { kind: anthropic, endpoints: [{ base_url: \
+                    'http://127.0.0.1:9', api_key: sk-test-0001 }] } }\n";
+        // Each has a file of its own: a proxy reads it again when somebody writes it.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let path = file(&format!("started-{number}"), text);
+        Self::start_with(&["--port", port, "--config", path.to_str().unwrap()])
     }
 
     fn start_with(args: &[&str]) -> Self {
@@ -461,7 +471,7 @@ fn after_a_kill_it_starts_again_on_the_same_port() {
 fn a_changed_file_is_in_force_without_a_restart_and_a_broken_one_is_not() {
     let text = |weight: &str| {
         format!(
-            "clusters: {{ c: {{ endpoints: [{{ name: a, base_url: 'http://a.example', \
+            "clusters: {{ c: {{ endpoints: [{{ name: a, base_url: 'http://127.0.0.1:9', \
              api_key: sk-test-0001, weight: {weight} }}] }} }}\n"
         )
     };

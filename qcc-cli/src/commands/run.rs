@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
 
 use crate::cli::Global;
-use crate::config::{self, ClientKey, Environment};
+use crate::config::{self, ClientKey, Environment, WarmUp};
 use crate::output::{Exit, Failure, Output};
 use crate::running::Opened;
 use crate::shutdown::{Phase, Phases};
@@ -86,6 +86,8 @@ pub(super) fn run(
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.listen = free;
     config.admin.listen = free;
+    // The first request comes at once, and whatever would fail is the command's to meet.
+    config.warm_up = WarmUp::Off;
     // Nobody else on this machine may use it.
     let key = format!("qcc-run-{:032x}", rand::random::<u128>());
     config.client_keys.push(ClientKey {
