@@ -1,30 +1,4 @@
-//! Decodes answers that come encoded, whether they say so or not.
-//!
-//! [`Origin`](super::Origin) asks for answers that need no decoding, because they are read on
-//! their way. Some upstreams encode all the same, and some do not even say it: a gateway in
-//! between compresses, or passes a compressed body on and drops its header. Without this layer
-//! such an answer is no answer, and a client that got it would say `invalid character '\x1f'`.
-//!
-//! What `content-encoding` announces is decoded: gzip, deflate (zlib or raw), br, zstd, up to
-//! three in a row. Text and JSON without the header, streams among them, and bodies of no type
-//! are looked at: one that begins like gzip is decoded as such. The head then loses
-//! `content-encoding` and `content-length`. Everything a piece of input decodes to is passed on
-//! before more is awaited, so an event that the upstream flushed goes out at once.
-//!
-//! Left as they are: bodies that are not encoded, at no cost; answers to `HEAD`, 204, 304 and
-//! ranges; codings that nobody here knows; and successful answers of routes that are not looked
-//! into, in a coding that the client itself asked for.
-//!
-//! # Bounds
-//!
-//! Memory: one piece of at most 16 KiB is decoded at a time, and no more than the reader asks
-//! for; windows are those of the standards (32 KiB, 16 MiB of br, 8 MiB of zstd). Size: however
-//! little came, 8 MiB may come of it, and above that 200 bytes of each; a document of a
-//! generation route or an error at most 64 MiB. Streams of any length stay far below the ratio.
-//!
-//! # Cancel safety
-//!
-//! Dropping the future or the body drops the upstream's.
+//! Answers that come encoded: see [`Decode`].
 
 mod body;
 mod error;
@@ -51,7 +25,34 @@ use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::visit::Visit;
 
-/// Decodes the answers of one upstream: see the [module](self). Made by [`DecodeLayer`].
+/// Decodes the answers of one upstream that come encoded, whether they say so or not. Made by
+/// [`DecodeLayer`].
+///
+/// [`Origin`](crate::upstream::Origin) asks for answers that need no decoding, because they are read on
+/// their way. Some upstreams encode all the same, and some do not even say it: a gateway in
+/// between compresses, or passes a compressed body on and drops its header. Without this layer
+/// such an answer is no answer, and a client that got it would say `invalid character '\x1f'`.
+///
+/// What `content-encoding` announces is decoded: gzip, deflate (zlib or raw), br, zstd, up to
+/// three in a row. Text and JSON without the header, streams among them, and bodies of no type
+/// are looked at: one that begins like gzip is decoded as such. The head then loses
+/// `content-encoding` and `content-length`. Everything a piece of input decodes to is passed on
+/// before more is awaited, so an event that the upstream flushed goes out at once.
+///
+/// Left as they are: bodies that are not encoded, at no cost; answers to `HEAD`, 204, 304 and
+/// ranges; codings that nobody here knows; and successful answers of routes that are not looked
+/// into, in a coding that the client itself asked for.
+///
+/// # Bounds
+///
+/// Memory: one piece of at most 16 KiB is decoded at a time, and no more than the reader asks
+/// for; windows are those of the standards (32 KiB, 16 MiB of br, 8 MiB of zstd). Size: however
+/// little came, 8 MiB may come of it, and above that 200 bytes of each; a document of a
+/// generation route or an error at most 64 MiB. Streams of any length stay far below the ratio.
+///
+/// # Cancel safety
+///
+/// Dropping the future or the body drops the upstream's.
 #[derive(Clone, Copy, Debug)]
 pub struct Decode<S> {
     inner: S,
