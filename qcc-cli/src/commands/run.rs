@@ -1,8 +1,8 @@
 //! `qcc run`: a proxy for one command, and for as long as that runs.
 //!
-//! The command finds the proxy in the variables that the SDKs read. The keys of the environment
-//! stay with the proxy: what the command gets in their place opens this proxy only, and only
-//! until the command ends.
+//! The command finds the proxy in the variables that the SDKs read. What it gets there in place
+//! of a key opens this proxy only, and only until the command ends. Other variables are passed on
+//! as they are.
 
 use std::ffi::OsString;
 use std::io;
