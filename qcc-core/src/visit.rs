@@ -57,6 +57,16 @@ impl Visit {
         #[expect(clippy::expect_used, reason = "inserted two lines above")]
         extensions.get_mut::<Self>().expect("a visit was inserted")
     }
+
+    /// The name of the one credential that will do, if the visit is bound to one.
+    #[must_use]
+    pub fn owned_credential(&self) -> Option<&str> {
+        let owner = self.preferred.as_ref()?;
+        owner
+            .credential
+            .as_deref()
+            .filter(|_| owner.strength == Strength::Hard)
+    }
 }
 
 /// Endpoints that are not to be used again in a request.

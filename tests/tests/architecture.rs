@@ -41,7 +41,7 @@ const TRAITS: [&str; 4] = ["classifier", "key", "policy", "source"];
 
 /// The file names of pure cores, in any folder. What users implement is as pure, and so is all of
 /// `stream/` and `llm/`.
-const PURE: [&str; 4] = ["config", "history", "marks", "state"];
+const PURE: [&str; 5] = ["config", "history", "marks", "slot", "state"];
 
 /// What a pure core does not use: no clock, lock, log, task, channel or I/O.
 const IMPURE: [&str; 22] = [

@@ -89,8 +89,8 @@ impl Chooser {
         let exchange = &visit.exchange;
         let preferred = visit.preferred.as_ref();
         let owner = preferred.filter(|preferred| preferred.strength == Strength::Hard);
-        let credential = owner.and_then(|owner| owner.credential.as_deref());
-        let query = Query::new(head, exchange.facts(), now).with_credential(credential);
+        let query =
+            Query::new(head, exchange.facts(), now).with_credential(visit.owned_credential());
         let scene = Scene::new(&snapshot.members, query, &visit.excluded);
         if tracing::enabled!(tracing::Level::DEBUG) {
             scene.log(visit);

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use tower::ServiceBuilder;
@@ -8,13 +10,13 @@ use crate::affinity::{self, AffinityKey, AffinityLayer, NoAffinity, Sessions};
 use crate::balance::{self, Balance, BalancePolicy, LastResort, Priority};
 use crate::breaker::{self, CircuitBreakerLayer};
 use crate::classify::{ByStatus, Classify, ErrorClassifyLayer, Timeouts};
-use crate::endpoint::{Endpoint, Endpoints};
+use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::{NoFacts, ReadFacts};
 use crate::health::TrackHealthLayer;
 use crate::inspect::InspectLayer;
 use crate::record::RecordSink;
 use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
-use crate::token::TokenPoolLayer;
+use crate::token::{Pool, TokenPoolLayer};
 use crate::upstream::{DecodeLayer, OriginLayer, Upstream};
 
 /// Puts the stack together. Made by [`Failover::builder`].
@@ -37,6 +39,7 @@ pub struct Builder {
     retry_policy: Option<Arc<dyn RetryPolicy>>,
     budget: Budget,
     sink: Option<Arc<dyn RecordSink>>,
+    pools: HashMap<EndpointId, Pool>,
     before: Option<Handle>,
 }
 
@@ -56,6 +59,7 @@ impl Builder {
             retry_policy: None,
             budget: Budget::default(),
             sink: None,
+            pools: HashMap::new(),
             before: None,
         }
     }
@@ -155,6 +159,15 @@ impl Builder {
         self
     }
 
+    /// Takes the credentials of `endpoint` from `pool`. An endpoint that is built
+    /// [with a pool](Endpoint::with_token_pool) and gets none has no credential, and nothing is
+    /// sent to it. Run [`Handle::maintenance`] if credentials are refreshed.
+    #[must_use]
+    pub fn token_pool(mut self, endpoint: EndpointId, pool: Pool) -> Self {
+        self.pools.insert(endpoint, pool);
+        self
+    }
+
     /// Goes on where another stack is: an endpoint that it has, too, keeps its state, and so do
     /// the sessions. That is how a configuration is reloaded: build the new stack, give it the
     /// requests from now on, and let the old one finish what it began. Both see and change the
@@ -172,7 +185,7 @@ impl Builder {
     /// Builds the stack; `upstream` gives the service that sends to an endpoint, usually a
     /// clone of one client.
     #[must_use]
-    pub fn build<S, F>(self, upstream: F) -> Failover<S>
+    pub fn build<S, F>(mut self, upstream: F) -> Failover<S>
     where
         S: Upstream,
         F: Fn(&Endpoint) -> S,
@@ -182,10 +195,11 @@ impl Builder {
             None => Sessions::new(self.sessions),
         };
         sessions.configure(self.sessions);
+        let mut pools = mem::take(&mut self.pools);
         let states: Vec<_> = self
             .endpoints
             .iter()
-            .map(|endpoint| self.state(endpoint))
+            .map(|endpoint| self.state(endpoint, pools.remove(&endpoint.id())))
             .collect();
         let members = states.iter().map(|state| {
             let way = self.way(state, upstream(&state.endpoint));
@@ -215,14 +229,16 @@ impl Builder {
     }
 
     /// The state of `endpoint`: the one that it has already, else a new one.
-    fn state(&self, endpoint: &Arc<Endpoint>) -> EndpointState {
+    fn state(&self, endpoint: &Arc<Endpoint>, pool: Option<Pool>) -> EndpointState {
         match self
             .before
             .as_ref()
             .and_then(|before| before.endpoint(endpoint.id()))
         {
-            Some(before) => before.state().continued(endpoint.clone(), self.breaker),
-            None => EndpointState::new(endpoint.clone(), self.breaker),
+            Some(before) => before
+                .state()
+                .continued(endpoint.clone(), pool, self.breaker),
+            None => EndpointState::new(endpoint.clone(), pool, self.breaker),
         }
     }
 

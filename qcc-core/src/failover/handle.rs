@@ -3,6 +3,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::{join, join_all};
+
 use crate::affinity::Sessions;
 use crate::available::{Availability, Available, Query, Reason};
 use crate::balance::{Load, Member};
@@ -11,7 +13,7 @@ use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::Facts;
 use crate::health::{self, Health, is_healthy};
 use crate::time::{self, Duration};
-use crate::token::Tokens;
+use crate::token::{Pool, Tokens};
 
 /// Looks at the endpoints of a [`Failover`](super::Failover) and operates them. A clone sees and
 /// changes the same state; every change holds for the next request.
@@ -38,22 +40,40 @@ pub(super) struct EndpointState {
 }
 
 impl EndpointState {
-    pub(super) fn new(endpoint: Arc<Endpoint>, config: breaker::Config) -> Self {
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        pool: Option<Pool>,
+        config: breaker::Config,
+    ) -> Self {
+        let tokens = match pool {
+            Some(pool) => Tokens::pooled(endpoint.clone(), pool),
+            None => Tokens::fixed(endpoint.clone()),
+        };
         Self {
             breaker: Breaker::with_config(endpoint.clone(), config),
             health: Health::new(endpoint.clone()),
-            tokens: Tokens::fixed(endpoint.clone()),
+            tokens,
             load: Load::new(),
             endpoint,
         }
     }
 
     /// The same state for `endpoint` as it is configured now.
-    pub(super) fn continued(&self, endpoint: Arc<Endpoint>, config: breaker::Config) -> Self {
+    pub(super) fn continued(
+        &self,
+        endpoint: Arc<Endpoint>,
+        pool: Option<Pool>,
+        config: breaker::Config,
+    ) -> Self {
+        let tokens = self.tokens.continued(&endpoint, pool);
+        let health = self.health.continued(endpoint.clone());
+        if !tokens.is(&self.tokens) {
+            health.renewed();
+        }
         Self {
             breaker: self.breaker.continued(endpoint.clone(), config),
-            health: self.health.continued(endpoint.clone()),
-            tokens: self.tokens.continued(&endpoint),
+            health,
+            tokens,
             load: self.load.clone(),
             endpoint,
         }
@@ -133,13 +153,44 @@ impl Handle {
     }
 
     /// What has to be done from time to time: run it beside your service, and drop it with it.
-    /// Removes expired bindings.
+    /// Removes expired bindings, renews credentials that are in use, and drives refreshes of
+    /// credentials to their end.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it at any point loses nothing.
+    /// Dropping it at any point loses nothing, as long as the stack lives: see
+    /// [`settled`](Self::settled).
     pub fn maintenance(&self) -> impl Future<Output = Infallible> + Send + use<> {
-        self.0.sessions.maintenance()
+        let sessions = self.0.sessions.maintenance();
+        let tokens: Vec<_> = self
+            .0
+            .states
+            .iter()
+            .filter(|state| state.tokens.has_refreshable())
+            .map(|state| state.tokens.maintenance())
+            .collect();
+        async move {
+            // None of them ends.
+            join(sessions, join_all(tokens)).await.0
+        }
+    }
+
+    /// Ready when no refresh of a credential is under way any more. Await it before the stack is
+    /// dropped for good: a refresh token that was rotated and not yet stored would be lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and begun again.
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let settled: Vec<_> = self
+            .0
+            .states
+            .iter()
+            .map(|state| state.tokens.settled())
+            .collect();
+        async move {
+            join_all(settled).await;
+        }
     }
 
     fn handles(&self) -> impl Iterator<Item = EndpointHandle> {
@@ -184,7 +235,7 @@ impl EndpointHandle {
     /// operator's own setting and the breaker, in this order, so that no request sees it half
     /// enabled. Returns whether something changed.
     pub fn enable(&self) -> bool {
-        let credentials = self.0.tokens.recover();
+        let credentials = self.0.tokens.recover(None) > 0;
         let health = self.0.health.enable();
         let breaker = self.0.breaker.reset();
         credentials | health | breaker
@@ -194,6 +245,16 @@ impl EndpointHandle {
     /// whether one was running.
     pub fn clear_limits(&self) -> bool {
         self.0.tokens.clear_limits() | self.0.health.clear_limits()
+    }
+
+    /// Uses credentials again that were refused or are inactive: the one of this name, or all.
+    /// Also clears the auth failure of the endpoint. Returns how many there were.
+    pub fn recover_tokens(&self, name: Option<&str>) -> usize {
+        let recovered = self.0.tokens.recover(name);
+        if recovered > 0 {
+            self.0.health.renewed();
+        }
+        recovered
     }
 
     /// Lets no new request go there; those in flight end normally. Returns whether something

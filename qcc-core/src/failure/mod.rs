@@ -213,6 +213,9 @@ pub struct Verdict {
     pub blame: Blame,
     /// Until when the blamed one is not to be used, where the answer said so.
     pub until: Option<Instant>,
+    /// The family of models that a limit is for, if it is for one only: a word of their names,
+    /// like `opus`.
+    pub family: Option<&'static str>,
 }
 
 impl Verdict {
@@ -223,6 +226,7 @@ impl Verdict {
             kind,
             blame: kind.blame(),
             until: None,
+            family: None,
         }
     }
 
@@ -230,6 +234,13 @@ impl Verdict {
     #[must_use]
     pub const fn until(mut self, until: Option<Instant>) -> Self {
         self.until = until;
+        self
+    }
+
+    /// The same for one family of models only.
+    #[must_use]
+    pub const fn for_family(mut self, family: Option<&'static str>) -> Self {
+        self.family = family;
         self
     }
 

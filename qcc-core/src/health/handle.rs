@@ -148,6 +148,16 @@ impl Health {
         changed
     }
 
+    /// Its credentials are others now, or were taken for good again: an earlier refusal is taken
+    /// back, what the operator wants stays. Returns whether anything changed.
+    pub fn renewed(&self) -> bool {
+        let changed = self.change(State::verified);
+        if changed {
+            self.log_switch("auth_failed => enabled (other credentials)");
+        }
+        changed
+    }
+
     /// Puts the endpoint into the second tier until `until` or its next success.
     pub fn degrade(&self, until: Instant) {
         self.change(|state| state.degrade(until));

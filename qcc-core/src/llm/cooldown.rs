@@ -185,6 +185,17 @@ fn unified(headers: &HeaderMap, date: SystemTime) -> Option<Duration> {
     until_unix(reset?.parse().ok()?, date)
 }
 
+/// The family of models that the used-up window of a subscription is for, if it is for one.
+pub(super) fn family(headers: Option<&HeaderMap>, date: SystemTime) -> Option<&'static str> {
+    let headers = headers?;
+    unified(headers, date)?;
+    match text(headers, "anthropic-ratelimit-unified-representative-claim")? {
+        "seven_day_opus" => Some("opus"),
+        "seven_day_sonnet" => Some("sonnet"),
+        _ => None,
+    }
+}
+
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
@@ -456,6 +467,24 @@ mod tests {
         };
         assert_eq!(codex("100"), 14_400.0);
         assert_eq!(codex("99.5"), 30.0);
+    }
+
+    // TOK-16
+    #[test]
+    fn a_window_of_one_family_of_models_is_known_by_its_claim() {
+        let reset = (NOW + 4 * 3600).to_string();
+        let family_of = |status, claim| {
+            let pairs = [
+                ("anthropic-ratelimit-unified-status", status),
+                ("anthropic-ratelimit-unified-representative-claim", claim),
+                ("anthropic-ratelimit-unified-reset", reset.as_str()),
+            ];
+            family(Some(&headers(&pairs)), now())
+        };
+        assert_eq!(family_of("rejected", "seven_day_opus"), Some("opus"));
+        assert_eq!(family_of("rejected", "seven_day_sonnet"), Some("sonnet"));
+        assert_eq!(family_of("rejected", "seven_day"), None);
+        assert_eq!(family_of("allowed", "seven_day_opus"), None);
     }
 
     // CLS-13

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::codes::{CODES, SENTENCES, TYPES, look_up};
 use super::{cooldown, phrases};
 use crate::facts::{Facts, Operation};
-use crate::failure::{Blame, Kind, Verdict};
+use crate::failure::{Blame, Class, Kind, Verdict};
 use crate::time::{Instant, SystemTime};
 
 /// A failed answer, as far as it was read.
@@ -52,7 +52,11 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     }
     let until = cooldown::cool_down(kind, evidence.headers, &body, date)
         .and_then(|wait| evidence.now.checked_add(wait));
-    Verdict::new(kind).until(until)
+    let verdict = Verdict::new(kind).until(until);
+    match kind.class() {
+        Class::RateLimit => verdict.for_family(cooldown::family(evidence.headers, date)),
+        _ => verdict,
+    }
 }
 
 fn kind(evidence: &Evidence<'_>, body: &ErrorBody<'_>, date: SystemTime) -> Kind {

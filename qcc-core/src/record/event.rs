@@ -6,8 +6,8 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::{
-    Answer, Fate, LeftOut, NAMED_LEFT_OUT, Record, SendRecord, SendResult, SessionHash, Tier,
-    Transition, Usage, VisitRecord,
+    Answer, Fate, LeftOut, NAMED_LEFT_OUT, PassedOver, Record, SendRecord, SendResult, SessionHash,
+    Tier, Transition, Usage, VisitRecord,
 };
 use crate::available::{Reason, ReasonCounts};
 use crate::endpoint::Endpoint;
@@ -30,8 +30,11 @@ pub(crate) enum Event {
         tier: Tier,
         preference: Option<Fate>,
     },
-    /// The token pool leased a credential.
-    Credential(Arc<str>),
+    /// The token pool leased a credential, or looked in vain for one.
+    Leased {
+        credential: Option<Arc<str>>,
+        passed_over: Vec<PassedOver>,
+    },
     /// The head of an answer came.
     Status(StatusCode),
     /// The first byte of a body came.
@@ -134,7 +137,13 @@ impl Record {
                     send.result = SendResult::Committed;
                 }
             }
-            Event::Credential(name) => self.on_send(|send| send.credential = Some(name)),
+            Event::Leased {
+                credential,
+                passed_over,
+            } => self.on_send(|send| {
+                send.credential = credential;
+                send.passed_over = passed_over;
+            }),
             Event::FirstByte => self.on_send(|send| {
                 send.first_byte = Some(at.saturating_sub(send.started));
             }),
@@ -242,7 +251,11 @@ mod tests {
     fn a_quick_retry_has_the_credential_of_the_send_that_it_repeats() {
         let mut record = record();
         record.apply(Event::SendBegan(SendKind::First), Duration::ZERO);
-        record.apply(Event::Credential("Personal-1".into()), Duration::ZERO);
+        let leased = Event::Leased {
+            credential: Some("Personal-1".into()),
+            passed_over: Vec::new(),
+        };
+        record.apply(leased, Duration::ZERO);
         record.apply(Event::SendBegan(SendKind::Quick), Duration::ZERO);
         let (_, quick) = record.sends().last().unwrap();
         assert_eq!(quick.credential.as_deref(), Some("Personal-1"));

@@ -188,6 +188,8 @@ pub struct SendRecord {
     pub kind: SendKind,
     /// The name of the credential.
     pub credential: Option<Arc<str>>,
+    /// The credentials that would have been used before it, if they could be.
+    pub passed_over: Vec<PassedOver>,
     /// When it began.
     pub started: Duration,
     /// When the first byte of its body came, since its own start.
@@ -209,6 +211,7 @@ impl SendRecord {
         Self {
             kind,
             credential: None,
+            passed_over: Vec::new(),
             started,
             first_byte: None,
             status: None,
@@ -216,6 +219,26 @@ impl SendRecord {
             bytes: 0,
             result: SendResult::Pending,
         }
+    }
+}
+
+/// A credential of a pool that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassedOver {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its state: `cooling`, `inactive` or `refused`.
+    pub state: &'static str,
+    /// Until when, if that ends by itself.
+    pub until: Option<Instant>,
+}
+
+impl PassedOver {
+    /// The credential of this name, in this state until `until`.
+    #[must_use]
+    pub const fn new(name: Arc<str>, state: &'static str, until: Option<Instant>) -> Self {
+        Self { name, state, until }
     }
 }
 
