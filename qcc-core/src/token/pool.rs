@@ -6,7 +6,7 @@ use super::config::Config;
 use super::source::{Tier, TokenSource};
 
 /// The credentials of one endpoint, tier by tier: given to
-/// [`Builder::token_pools`](crate::failover::Builder::token_pools) or to
+/// [`Builder::token_pool`](crate::failover::Builder::token_pool) or to
 /// [`Tokens::pooled`](super::Tokens::pooled).
 ///
 /// A tier is used only while no credential of one that was added before it can be. Inside a tier
