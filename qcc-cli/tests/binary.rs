@@ -595,6 +595,39 @@ fn a_command_finds_a_proxy_in_its_environment_and_no_key() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
+// SIM-04, SEC-01
+#[test]
+fn a_key_stays_with_the_proxy_whatever_its_variable_is_called() {
+    let text = "warm_up: off\nadmin: { token: '${MY_TOKEN}' }\nclusters: { c: { endpoints: \
+                [{ base_url: 'http://127.0.0.1:9', api_key: '${CLAUDE_KEY_1}' }] } }\n";
+    let path = file("run-keys", text);
+    let args = [
+        "run",
+        "--config",
+        path.to_str().unwrap(),
+        "--",
+        "/usr/bin/env",
+    ];
+    let variables = [
+        ("HOME", "/nope"),
+        ("CLAUDE_KEY_1", "sk-test-0001"),
+        ("MY_TOKEN", "admin-test-0001"),
+        ("QCC_ADMIN_TOKEN", "admin-test-0002"),
+        ("NO_PROXY", "example.com"),
+        ("OTHER", "stays"),
+    ];
+    let (code, stdout, stderr) = run(&args, &variables);
+    assert_eq!(code, 0, "{stderr}");
+    for hidden in ["CLAUDE_KEY_1", "MY_TOKEN", "QCC_ADMIN_TOKEN", "-test-"] {
+        assert!(!stdout.contains(hidden), "{hidden}: {stdout}");
+    }
+    assert!(stdout.contains("OTHER=stays"), "{stdout}");
+    assert!(
+        stdout.contains("NO_PROXY=example.com,127.0.0.1"),
+        "{stdout}"
+    );
+}
+
 // SIM-04
 #[test]
 fn the_end_of_a_command_is_told_as_shells_do() {

@@ -1,21 +1,26 @@
 //! `qcc run`: a proxy for one command, and for as long as that runs.
 //!
 //! The command finds the proxy in the variables that the SDKs read. What it gets there in place
-//! of a key opens this proxy only, and only until the command ends. Other variables are passed on
-//! as they are.
+//! of a key opens this proxy only, and only until the command ends. The keys themselves stay with
+//! the proxy, under whatever name the environment has them.
 
 use std::ffi::OsString;
 use std::io;
+#[cfg(unix)]
+use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 
+use qcc_core::credential::Credential;
 use qcc_core::record::RecordSink;
 use sha2::{Digest as _, Sha256};
 use tokio::process::{Child, Command};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Global;
-use crate::config::{self, ClientKey, Environment, WarmUp};
+use crate::config::{self, ClientKey, Config, Environment, Secret, WarmUp};
 use crate::output::{Exit, Failure, Output};
 use crate::running::Opened;
 use crate::shutdown::{Phase, Phases};
@@ -52,8 +57,12 @@ const KEYS: [&str; 4] = [
     "GOOGLE_API_KEY",
 ];
 
-/// The one that would go before the token.
-const HIDDEN: &str = "ANTHROPIC_API_KEY";
+/// What the command does not get: the key that would go before the token, and the token of an
+/// admin API.
+const HIDDEN: [&str; 2] = ["ANTHROPIC_API_KEY", "QCC_ADMIN_TOKEN"];
+
+/// Where clients look for hosts that they are to reach without a proxy of the network.
+const DIRECT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Runs the command, and the proxy until it ends. The exit code is that of the command.
 ///
@@ -100,21 +109,27 @@ pub(super) fn run(
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(args, config, &key, Output::new(global.json)))
+        .block_on(async {
+            let mut command = command(args, &key, &config, environment);
+            let output = Output::new(global.json);
+            serve(args, &mut command, config, output).await
+        })
 }
 
 async fn serve(
     args: &Args,
-    config: config::Config,
-    key: &str,
+    command: &mut Command,
+    config: Config,
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let opened = Opened::new(config, [Arc::new(RequestLog) as Arc<dyn RecordSink>]).await?;
-    let address = opened.running.listen;
+    find(command, opened.running.listen, args.cluster.as_deref());
     let (phase, phases) = Phases::new();
     let serving = tokio::spawn(opened.run(phases));
-    let ended = match command(args, address, key).spawn() {
-        Ok(child) => Ok(wait(child).await?),
+    // Before the command starts, or one that comes at once would end the proxy alone.
+    let mut signals = Signals::new()?;
+    let ended = match command.spawn() {
+        Ok(child) => Ok(signals.wait(child).await?),
         Err(error) => Err(error),
     };
     // Whatever is still open belongs to a command that is gone.
@@ -130,20 +145,47 @@ async fn serve(
     })
 }
 
-fn command(args: &Args, address: SocketAddr, key: &str) -> Command {
+/// The command, with `key` in the place of every key.
+fn command(args: &Args, key: &str, config: &Config, environment: &Environment) -> Command {
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]);
-    let cluster = args.cluster.as_deref().map(|name| format!("/{name}"));
-    let cluster = cluster.unwrap_or_default();
-    for (name, end) in ADDRESSES {
-        command.env(name, format!("http://{address}{cluster}{end}"));
+    for secret in secrets(config) {
+        for name in environment.holding(secret) {
+            command.env_remove(name);
+        }
+    }
+    for name in HIDDEN {
+        command.env_remove(name);
     }
     for name in KEYS {
         command.env(name, key);
     }
-    command.env_remove(HIDDEN);
+    for name in DIRECT {
+        let others = environment.get(name).filter(|others| !others.is_empty());
+        let others = others
+            .map(|others| format!("{others},"))
+            .unwrap_or_default();
+        command.env(name, format!("{others}127.0.0.1"));
+    }
     command.kill_on_drop(true);
     command
+}
+
+/// What the configuration keeps from everybody.
+fn secrets(config: &Config) -> impl Iterator<Item = &str> {
+    let clusters = config.clusters.iter();
+    let endpoints = clusters.flat_map(|cluster| cluster.endpoints.iter());
+    let credentials = endpoints.filter_map(|endpoint| endpoint.credential());
+    let token = config.admin.token.as_ref().map(Secret::expose);
+    credentials.map(Credential::expose).chain(token)
+}
+
+/// Lets `command` find the proxy at `address`.
+fn find(command: &mut Command, address: SocketAddr, cluster: Option<&str>) {
+    let cluster = cluster.map(|name| format!("/{name}")).unwrap_or_default();
+    for (name, end) in ADDRESSES {
+        command.env(name, format!("http://{address}{cluster}{end}"));
+    }
 }
 
 fn not_started(args: &Args, error: &io::Error) -> (u8, Failure) {
@@ -171,41 +213,60 @@ fn code(status: ExitStatus) -> ExitCode {
     }
 }
 
-/// Waits for the command. Signals go on to it; it decides what they mean.
+/// The signals that go on to the command; it decides what they mean.
 #[cfg(unix)]
-async fn wait(mut child: Child) -> io::Result<ExitStatus> {
-    use std::io::IsTerminal as _;
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    at_terminal: bool,
+}
 
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
-    use tokio::signal::unix::{SignalKind, signal};
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            at_terminal: io::stdin().is_terminal(),
+        })
+    }
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    // Ctrl-C reaches everybody at the terminal, the command as well.
-    let at_terminal = io::stdin().is_terminal();
-    loop {
-        let signal = tokio::select! {
-            status = child.wait() => return status,
-            Some(()) = terminate.recv() => Signal::SIGTERM,
-            Some(()) = hangup.recv() => Signal::SIGHUP,
-            Some(()) = interrupt.recv() => {
-                if at_terminal {
-                    continue;
+    /// Waits for the command.
+    async fn wait(&mut self, mut child: Child) -> io::Result<ExitStatus> {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        loop {
+            let kind = tokio::select! {
+                status = child.wait() => return status,
+                Some(()) = self.terminate.recv() => nix::sys::signal::Signal::SIGTERM,
+                Some(()) = self.hangup.recv() => nix::sys::signal::Signal::SIGHUP,
+                Some(()) = self.interrupt.recv() => {
+                    // Ctrl-C has reached everybody at the terminal, the command as well.
+                    if self.at_terminal {
+                        continue;
+                    }
+                    nix::sys::signal::Signal::SIGINT
                 }
-                Signal::SIGINT
+            };
+            if let Some(pid) = pid {
+                // One that has just ended is none to tell.
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), kind);
             }
-        };
-        if let Some(pid) = pid {
-            // One that has just ended is none to tell.
-            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 }
 
 #[cfg(not(unix))]
-async fn wait(mut child: Child) -> io::Result<ExitStatus> {
-    child.wait().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self, mut child: Child) -> io::Result<ExitStatus> {
+        child.wait().await
+    }
 }

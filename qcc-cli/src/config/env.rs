@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// Read if it is there.
 const DOTENV: &str = ".env";
 
+/// A shorter value is no secret: it would be a part of too much.
+const SHORTEST_SECRET: usize = 6;
+
 /// The variables that a configuration may use. Has no `Debug`: half of them are secrets.
 pub(crate) struct Environment(BTreeMap<String, String>);
 
@@ -78,6 +81,16 @@ impl Environment {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The names of the variables whose values are a part of `secret`, or all of it. Values that
+    /// are too short to be a secret are none.
+    pub(crate) fn holding<'e>(&'e self, secret: &'e str) -> impl Iterator<Item = &'e str> {
+        let held = move |value: &str| value.len() >= SHORTEST_SECRET && secret.contains(value);
+        self.0
+            .iter()
+            .filter(move |(_, value)| held(value.trim()))
+            .map(|(name, _)| name.as_str())
+    }
+
     /// The home directory.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.get("HOME")
@@ -133,6 +146,20 @@ mod tests {
         }
         let read = ["A", "C", "E"].map(|name| environment.get(name));
         assert_eq!(read, [Some("1"), Some("2"), Some("3")]);
+    }
+
+    // SIM-04
+    #[test]
+    fn the_variables_of_which_a_secret_is_made_are_known() {
+        let variables = [
+            ("A", "sk-test-0001"),
+            ("B", "sk"),
+            ("C", "other-0001"),
+            ("D", ""),
+        ];
+        let environment = Environment::from_iter(variables);
+        let names: Vec<_> = environment.holding("Bearer sk-test-0001").collect();
+        assert_eq!(names, ["A"]);
     }
 
     #[test]
