@@ -59,7 +59,8 @@ pub(super) struct Taken {
 /// What a slot offers: a credential, or a refresh.
 enum Offer {
     Credential(Option<Credential>),
-    Refresh(Flight),
+    /// And whether it began just now.
+    Refresh(Flight, bool),
 }
 
 impl Tokens {
@@ -163,9 +164,9 @@ impl Tokens {
             match seat.supply.source.held(now) {
                 Held::Fresh(credential) => Some(Offer::Credential(Some(credential))),
                 Held::Stale(old) => (refresh && slot.may_refresh(now))
-                    .then(|| self.refresh(index))
+                    .then(|| self.begin_refresh(index))
                     .flatten()
-                    .map(Offer::Refresh)
+                    .map(|(flight, began)| Offer::Refresh(flight, began))
                     .or_else(|| old.map(|old| Offer::Credential(Some(old)))),
             }
         };
@@ -194,10 +195,13 @@ impl Tokens {
             warn!(%endpoint, name, tier = %picked.tier, "no token left, last resort");
         }
         match picked.leased {
-            Offer::Refresh(flight) => Leased::Stale {
-                index: picked.place.index,
-                flight,
-            },
+            Offer::Refresh(flight, began) => {
+                let index = picked.place.index;
+                if began {
+                    self.log_refresh(index);
+                }
+                Leased::Stale { index, flight }
+            }
             Offer::Credential(credential) => Leased::Ready(Taken {
                 lease: Lease::new(self.clone(), picked.place),
                 credential,
@@ -220,6 +224,16 @@ impl Tokens {
 
     /// Refreshes the credential at `index`, together with whoever else wants that.
     pub(super) fn refresh(&self, index: usize) -> Option<Flight> {
+        let (flight, began) = self.begin_refresh(index)?;
+        if began {
+            self.log_refresh(index);
+        }
+        Some(flight)
+    }
+
+    /// The refresh of the credential at `index`, and whether it begins with this. Logs nothing,
+    /// because the pool may be locked.
+    fn begin_refresh(&self, index: usize) -> Option<(Flight, bool)> {
         let seat = self.0.seats.get(index)?;
         // A refresh that nobody drives to its end must not keep the pool alive.
         let shared = Arc::downgrade(&self.0);
@@ -230,11 +244,9 @@ impl Tokens {
         };
         let (flight, began) = seat.supply.refresh(landed)?;
         if began {
-            let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
-            info!(%endpoint, name, "refreshing {}", seat.name);
             self.0.began.notify_one();
         }
-        Some(flight)
+        Some((flight, began))
     }
 
     fn landed(&self, index: usize, result: Result<(), NotRefreshed>) {
@@ -354,6 +366,12 @@ impl Tokens {
             }
             None => {}
         }
+    }
+
+    fn log_refresh(&self, index: usize) {
+        let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
+        let token = self.name(index).map_or("none", |name| &**name);
+        info!(%endpoint, name, "refreshing {token}");
     }
 
     fn log_operator(&self, change: &'static str) {
