@@ -249,16 +249,6 @@ impl Operations for Fake {
         self.views.lock().unwrap().get(&key).cloned()
     }
 
-    fn reset_breaker(&self, member: &Member) -> Option<bool> {
-        let key = (member.cluster.to_string(), member.name.to_string());
-        let mut views = self.views.lock().unwrap();
-        let breaker = &mut views.get_mut(&key)?.breaker;
-        let changed = breaker.state != "closed";
-        "closed".clone_into(&mut breaker.state);
-        breaker.failures = 0;
-        Some(changed)
-    }
-
     fn sessions(&self, _: Date) -> Vec<SessionView> {
         self.sessions.lock().unwrap().clone()
     }
@@ -319,6 +309,10 @@ impl Operations for Fake {
             }
             Operation::Unmark if view.marked.take().is_some() => view.out = None,
             Operation::Unmark => {}
+            Operation::ResetBreaker => {
+                "closed".clone_into(&mut view.breaker.state);
+                view.breaker.failures = 0;
+            }
         }
         Some(before != *view)
     }

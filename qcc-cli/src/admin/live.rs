@@ -97,10 +97,6 @@ impl Operations for Live {
         Some(view(&member.cluster, &handle.status(), &now))
     }
 
-    fn reset_breaker(&self, member: &Member) -> Option<bool> {
-        Some(self.endpoint(member)?.breaker().reset())
-    }
-
     fn sessions(&self, now: Date) -> Vec<SessionView> {
         let generation = self.running.current();
         let anchor = Anchor {
@@ -170,6 +166,7 @@ impl Operations for Live {
             Operation::ClearLimit => handle.clear_limits(),
             Operation::Mark { reason, time } => handle.health().mark(&**reason, *time),
             Operation::Unmark => handle.health().unmark(),
+            Operation::ResetBreaker => handle.breaker().reset(),
         })
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Operation {
     },
     /// Takes the mark back.
     Unmark,
+    /// Closes its breaker.
+    ResetBreaker,
 }
 
 impl Operation {
@@ -74,6 +76,9 @@ impl Operation {
                 show_duration(*time)
             ),
             (Self::Unmark, true) => "is no longer marked; the next request may use it.".to_owned(),
+            (Self::ResetBreaker, true) => {
+                "has a closed breaker; the next request may use it.".to_owned()
+            }
             (Self::Enable, false) => "was on already; nothing changed.".to_owned(),
             (Self::Disable, false) => "was off already; nothing changed.".to_owned(),
             (Self::ClearLimit, false) => "was not cooling down; nothing changed.".to_owned(),
@@ -82,6 +87,9 @@ impl Operation {
                 show_duration(*time)
             ),
             (Self::Unmark, false) => "was not marked; nothing changed.".to_owned(),
+            (Self::ResetBreaker, false) => {
+                "had a closed breaker without a failure already; nothing changed.".to_owned()
+            }
         }
     }
 
@@ -92,6 +100,7 @@ impl Operation {
             Self::ClearLimit => "limits cleared",
             Self::Mark { .. } => "marked unavailable",
             Self::Unmark => "unmarked",
+            Self::ResetBreaker => "breaker reset",
         }
     }
 }

@@ -90,9 +90,6 @@ pub(crate) trait Operations: Send + Sync + 'static {
     /// Does `operation` to `member`, for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
     fn operate(&self, member: &Member, operation: &Operation) -> Option<bool>;
-    /// Closes the breaker of `member`. Whether that changed anything; `None` if it is no member
-    /// any more.
-    fn reset_breaker(&self, member: &Member) -> Option<bool>;
     /// The bindings of all clusters at `now`, the most recently used of each first.
     fn sessions(&self, now: Date) -> Vec<SessionView>;
     /// The numbers of the bindings of each cluster.
@@ -244,9 +241,9 @@ fn handler(path: &str) -> MethodRouter<Admin> {
         "/admin/v1/endpoints/{endpoint}/mark" => post(operate::mark),
         "/admin/v1/endpoints/{endpoint}/unmark" => post(operate::unmark),
         "/admin/v1/limits/clear" => post(operate::clear_limits),
-        "/admin/v1/endpoints/{endpoint}/reset" => post(sessions::reset_breaker),
+        "/admin/v1/endpoints/{endpoint}/reset" => post(operate::reset),
         "/admin/v1/endpoints/{endpoint}/unbind" => post(sessions::unbind_endpoint),
-        "/admin/v1/breakers/reset" => post(sessions::reset_breakers),
+        "/admin/v1/breakers/reset" => post(operate::reset_all),
         "/admin/v1/sessions" => get(sessions::list),
         "/admin/v1/sessions/unbind" => post(sessions::unbind_all),
         "/admin/v1/sessions/{session}" => get(sessions::one),

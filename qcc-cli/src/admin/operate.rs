@@ -1,4 +1,4 @@
-//! The operations on one endpoint.
+//! The operations on endpoints.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -38,6 +38,14 @@ pub(super) async fn clear_limits(State(admin): State<Admin>) -> Json<Switched> {
 
 pub(super) async fn unmark(State(admin): State<Admin>, name: Name) -> Done {
     admin.operate(&named(name)?, &Operation::Unmark)
+}
+
+pub(super) async fn reset(State(admin): State<Admin>, name: Name) -> Done {
+    admin.operate(&named(name)?, &Operation::ResetBreaker)
+}
+
+pub(super) async fn reset_all(State(admin): State<Admin>) -> Json<Switched> {
+    admin.operate_on(&admin.operations.members(), &Operation::ResetBreaker)
 }
 
 /// How an endpoint is marked.

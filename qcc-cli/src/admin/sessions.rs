@@ -1,4 +1,4 @@
-//! Bindings of sessions and breakers: what is kept about requests, looked at and let go.
+//! The bindings of sessions.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,7 +6,7 @@ use qcc_core::record::SessionHash;
 
 use super::member::resolve;
 use super::refusal::Refusal;
-use super::view::{BreakersReset, Page, ResetOne, SessionStatsView, SessionView, Unbound};
+use super::view::{Page, SessionStatsView, SessionView, Unbound};
 use super::{Admin, Member, Name, Paged, Paging, named};
 
 /// Which bindings are removed.
@@ -84,43 +84,4 @@ pub(super) async fn unbind_endpoint(
         .into_iter()
         .map(|member| admin.operations.unbind(&Unbind::Endpoint(member)));
     Ok(unbound(counts.sum()))
-}
-
-pub(super) async fn reset_breaker(
-    State(admin): State<Admin>,
-    name: Name,
-) -> Result<Json<BreakersReset>, Refusal> {
-    let members = resolve(&admin.operations.members(), &named(name)?)?;
-    Ok(Json(reset(&admin, &members)))
-}
-
-pub(super) async fn reset_breakers(State(admin): State<Admin>) -> Json<BreakersReset> {
-    Json(reset(&admin, &admin.operations.members()))
-}
-
-fn reset(admin: &Admin, members: &[Member]) -> BreakersReset {
-    let breakers: Vec<_> = members
-        .iter()
-        .filter_map(|member| {
-            let changed = admin.operations.reset_breaker(member)?;
-            if changed {
-                tracing::info!(
-                    cluster = &*member.cluster,
-                    endpoint = %member.id,
-                    name = &*member.name,
-                    "breaker reset by the operator"
-                );
-            }
-            Some(ResetOne {
-                cluster: member.cluster.to_string(),
-                id: member.id.to_string(),
-                name: member.name.to_string(),
-                changed,
-            })
-        })
-        .collect();
-    BreakersReset {
-        changed: breakers.iter().any(|one| one.changed),
-        breakers,
-    }
 }

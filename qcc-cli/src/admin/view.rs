@@ -204,28 +204,6 @@ pub(crate) struct SwitchedOne {
     pub(crate) message: String,
 }
 
-/// What became of breakers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BreakersReset {
-    /// Whether any was different.
-    pub(crate) changed: bool,
-    /// Each of them.
-    pub(crate) breakers: Vec<ResetOne>,
-}
-
-/// What became of one breaker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ResetOne {
-    /// The cluster of its endpoint.
-    pub(crate) cluster: String,
-    /// The short id of its endpoint.
-    pub(crate) id: String,
-    /// The name of its endpoint.
-    pub(crate) name: String,
-    /// Whether it was different before.
-    pub(crate) changed: bool,
-}
-
 /// A session that is bound to an endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SessionView {

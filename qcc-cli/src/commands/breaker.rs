@@ -1,18 +1,13 @@
 //! `qcc breaker status` and `qcc breaker reset`.
 
-use std::fmt::Write as _;
-
 use clap::Subcommand;
 
-use super::operate::{Operator, wait};
-use crate::admin::view::{BreakersReset, EndpointView};
+use super::operate::{ALL, NamedOrAll, Operator, page, wait};
+use crate::admin::view::{EndpointView, Switched};
 use crate::cli::Global;
-use crate::client::{Client, Target, segment};
+use crate::client::{Client, Target};
 use crate::config::Environment;
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
-
-/// As many as there may be.
-const ALL: usize = 1_000_000;
 
 /// The options of `breaker`.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,18 +24,7 @@ enum What {
     /// Show the breaker of every endpoint
     Status,
     /// Close a breaker: the next request may use its endpoint
-    Reset(Reset),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct Reset {
-    /// The endpoint: its id (at least 4 digits of it), its name, or CLUSTER/NAME
-    #[arg(value_name = "ENDPOINT")]
-    endpoint: Option<String>,
-    /// Every breaker
-    #[arg(long)]
-    all: bool,
+    Reset(NamedOrAll),
 }
 
 /// Runs the command.
@@ -71,14 +55,10 @@ async fn status(client: &Client) -> Result<Vec<EndpointView>, Failure> {
     client.list("/admin/v1/endpoints", ALL).await
 }
 
-async fn reset(client: &Client, which: &Reset) -> Result<BreakersReset, Failure> {
-    match &which.endpoint {
-        Some(name) => {
-            let path = format!("/admin/v1/endpoints/{}/reset", segment(name));
-            client.post(&path).await
-        }
-        None => client.post("/admin/v1/breakers/reset").await,
-    }
+async fn reset(client: &Client, which: &NamedOrAll) -> Result<Switched, Failure> {
+    client
+        .post(&which.path("reset", "/admin/v1/breakers/reset"))
+        .await
 }
 
 fn table(endpoints: &[EndpointView]) -> Table {
@@ -115,30 +95,13 @@ fn table(endpoints: &[EndpointView]) -> Table {
     table
 }
 
-fn page(reset: &BreakersReset) -> String {
-    let mut page = String::new();
-    for one in &reset.breakers {
-        let what = if one.changed {
-            "is closed; the next request may use its endpoint"
-        } else {
-            "was closed without a failure already; nothing changed"
-        };
-        let _ = writeln!(
-            page,
-            "the breaker of {}/{} ({}) {what}.",
-            one.cluster, one.name, one.id
-        );
-    }
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::fake::Fake;
 
-    fn one(name: &str) -> Reset {
-        Reset {
+    fn one(name: &str) -> NamedOrAll {
+        NamedOrAll {
             endpoint: Some(name.to_owned()),
             all: false,
         }
@@ -172,13 +135,17 @@ mod tests {
         assert!(first.changed);
         let again = reset(&client, &one("relay")).await.unwrap();
         assert!(!again.changed);
-        assert!(page(&first).contains("is closed;"), "{}", page(&first));
+        assert!(
+            page(&first).contains("has a closed breaker;"),
+            "{}",
+            page(&first)
+        );
         assert!(page(&again).contains("nothing changed"), "{}", page(&again));
-        let all = Reset {
+        let all = NamedOrAll {
             endpoint: None,
             all: true,
         };
-        assert_eq!(reset(&client, &all).await.unwrap().breakers.len(), 3);
+        assert_eq!(reset(&client, &all).await.unwrap().endpoints.len(), 3);
         let unknown = reset(&client, &one("nobody")).await.unwrap_err();
         assert_eq!(unknown.exit, Exit::Unknown);
     }

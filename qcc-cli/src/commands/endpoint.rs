@@ -1,19 +1,15 @@
 //! `qcc endpoint`: list, enable, disable, clear-limit, mark, unmark.
 
-use anstyle::Style;
 use clap::Subcommand;
 use qcc_core::time::Duration;
 
-use super::operate::{Operator, wait};
+use super::operate::{ALL, Named, NamedOrAll, Operator, on, page, wait};
 use crate::admin::view::{EndpointView, Switched};
 use crate::cli::Global;
 use crate::client::{Client, Target, segment};
 use crate::config::{Environment, duration};
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
 use crate::paragraph;
-
-/// As many as there may be.
-const ALL: usize = 1_000_000;
 
 /// The options of `endpoint`.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,24 +46,6 @@ enum What {
     Unmark(Named),
 }
 
-#[derive(Clone, Debug, clap::Args)]
-struct Named {
-    /// Its id (at least 4 digits of it), its name, or CLUSTER/NAME
-    #[arg(value_name = "ENDPOINT")]
-    endpoint: String,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct NamedOrAll {
-    /// Its id (at least 4 digits of it), its name, or CLUSTER/NAME
-    #[arg(value_name = "ENDPOINT")]
-    endpoint: Option<String>,
-    /// Every endpoint
-    #[arg(long)]
-    all: bool,
-}
-
 fn time(text: &str) -> Result<Duration, &'static str> {
     duration(text)
         .filter(|time| time.as_secs() > 0)
@@ -94,15 +72,11 @@ pub(super) fn run(
 }
 
 async fn operate(client: &Client, what: &What) -> Result<Switched, Failure> {
-    let on = |name: &str, verb: &str| format!("/admin/v1/endpoints/{}/{verb}", segment(name));
     let path = match what {
         What::List => "/admin/v1/endpoints".to_owned(),
         What::Enable(named) => on(&named.endpoint, "enable"),
         What::Disable(named) => on(&named.endpoint, "disable"),
-        What::ClearLimit(NamedOrAll { endpoint, .. }) => match endpoint {
-            Some(name) => on(name, "clear-limit"),
-            None => "/admin/v1/limits/clear".to_owned(),
-        },
+        What::ClearLimit(which) => which.path("clear-limit", "/admin/v1/limits/clear"),
         What::Mark {
             named,
             reason,
@@ -120,14 +94,6 @@ async fn operate(client: &Client, what: &What) -> Result<Switched, Failure> {
         What::Unmark(named) => on(&named.endpoint, "unmark"),
     };
     client.post(&path).await
-}
-
-fn page(switched: &Switched) -> String {
-    let mut page = String::new();
-    for one in &switched.endpoints {
-        paragraph::push(&mut page, Style::new(), 0, &one.message);
-    }
-    page
 }
 
 fn table(endpoints: &[EndpointView]) -> Table {

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use clap::Subcommand;
 use qcc_core::record::SessionHash;
 
-use super::operate::{Operator, wait};
+use super::operate::{Operator, on, wait};
 use crate::admin::view::{Page, SessionStatsView, SessionView, Unbound};
 use crate::cli::Global;
-use crate::client::{Client, Target, segment};
+use crate::client::{Client, Target};
 use crate::config::Environment;
 use crate::moment::grouped;
 use crate::output::{Align, Cell, DIM, Exit, Failure, STRONG, Table};
@@ -107,7 +107,7 @@ async fn show(client: &Client, session: &str) -> Result<Vec<SessionView>, Failur
 async fn unbind(client: &Client, which: &Which) -> Result<Unbound, Failure> {
     let path = match (&which.session, &which.endpoint) {
         (Some(session), _) => format!("/admin/v1/sessions/{}/unbind", hash(session)),
-        (None, Some(name)) => format!("/admin/v1/endpoints/{}/unbind", segment(name)),
+        (None, Some(name)) => on(name, "unbind"),
         (None, None) => "/admin/v1/sessions/unbind".to_owned(),
     };
     client.post(&path).await
@@ -148,7 +148,7 @@ fn hours(seconds: u64) -> String {
 
 fn told(unbound: &Unbound) -> String {
     match unbound.count {
-        0 => "No such binding; nothing changed.".to_owned(),
+        0 => "Nothing was bound there; nothing changed.".to_owned(),
         1 => "1 binding removed; its next request is balanced freely.".to_owned(),
         many => format!(
             "{} bindings removed; their next requests are balanced freely.",
