@@ -1,4 +1,5 @@
-//! What a client may do with its connection: send a head in time, and not idle for ever.
+//! What a client may do with its connection: send a head in time, take its answer, and not idle
+//! for ever.
 //!
 //! hyper has one timer for both, so a connection that idles would be closed as soon as a head is
 //! late. Here the connection knows its requests: it waits long for the first byte of the next
@@ -24,6 +25,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this time.
 const IDLE_TIME: Duration = Duration::from_secs(120);
 
+/// An answer of which the client takes nothing for this time is given up.
+const UNREAD_TIME: Duration = Duration::from_secs(120);
+
 /// What an HTTP/2 connection begins with, and no head of HTTP/1.
 const HTTP2: &[u8] = b"PRI ";
 
@@ -37,6 +41,7 @@ pub(super) fn watch<I, S>(io: I, service: S) -> (Patient<I>, Counted<S>) {
         requests: requests.clone(),
         timer: Box::pin(sleep_until(patience.deadline)),
         patience,
+        unread: None,
     };
     let counted = Counted {
         inner: service,
@@ -179,9 +184,28 @@ pub(super) struct Patient<I> {
     requests: Arc<Requests>,
     patience: Patience,
     timer: Pin<Box<Sleep>>,
+    /// Runs while the client takes nothing of what is there for it.
+    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I> Patient<I> {
+    /// What `written` says, unless the client has taken nothing for too long.
+    fn taken<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.unread = None;
+            return written;
+        }
+        let timer = self
+            .unread
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + UNREAD_TIME)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     fn note(&mut self, read: &[u8]) {
         let seen = self.requests.seen();
         self.patience.note(seen, read, Instant::now());
@@ -232,7 +256,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.taken(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -248,7 +273,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.taken(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,9 +1,11 @@
 //! The listener and its connections: HTTP/1 and HTTP/2 on one port, ended gracefully.
 //!
-//! A connection may hurt nobody else: its head has to come in time and may not be endless, one
-//! that idles is closed, and there is a limit on how many there are.
+//! A connection may hurt nobody else: its head has to come in time and may not be endless, the
+//! body of a request has to keep coming and an answer has to be read, one that idles is closed,
+//! and there is a limit on how many there are.
 
 mod access;
+mod arriving;
 mod connection;
 mod proxy;
 mod route;

@@ -24,6 +24,7 @@ use tower::util::Oneshot;
 use tower::{Layer as _, Service, ServiceExt as _};
 
 use super::access;
+use super::arriving::{Arriving, SILENCE, Stalled};
 use super::route::{self, Candidate, Refusal};
 use crate::config::ClientKey;
 
@@ -138,12 +139,12 @@ impl<S> Proxy<S> {
                 head.extensions.insert(exchange.clone());
                 let inspect = self.inspect.clone();
                 let router = Router { proxy: self, named };
-                let request = Request::from_parts(head, body);
+                let request = Request::from_parts(head, Arriving::new(body));
                 match inspect.layer(router).oneshot(request).await {
                     Ok(response) => response,
                     Err(error) => {
                         tracing::debug!(request_id = %exchange.id(), %error, "the body of the request could not be read");
-                        refuse(&unreadable(), exchange.facts().dialect, exchange.id())
+                        refuse(&unreadable(&error), exchange.facts().dialect, exchange.id())
                     }
                 }
             }
@@ -166,7 +167,20 @@ fn request_id(headers: &HeaderMap) -> RequestId {
         .unwrap_or_else(RequestId::random)
 }
 
-fn unreadable() -> Refusal {
+fn unreadable(error: &Error) -> Refusal {
+    let error: &(dyn std::error::Error + 'static) = error;
+    let stalled = std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<Stalled>());
+    if stalled {
+        return Refusal {
+            status: StatusCode::REQUEST_TIMEOUT,
+            code: "request_body_stalled",
+            message: format!(
+                "nothing of the body of the request came for {} s; send it again",
+                SILENCE.as_secs()
+            ),
+        };
+    }
     Refusal {
         status: StatusCode::BAD_REQUEST,
         code: "request_body_unreadable",

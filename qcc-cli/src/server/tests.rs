@@ -443,6 +443,47 @@ async fn an_answer_may_take_as_long_as_it_takes() {
 
 // OPS-13
 #[tokio::test(start_paused = true)]
+async fn a_body_that_stops_coming_is_answered_with_408_and_one_that_is_slow_is_not() {
+    let server = Server::answering(text);
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\n";
+    let stalled = server.send(&format!("{head}{{\"model\"")).await;
+    assert!(stalled.starts_with("HTTP/1.1 408"), "{stalled}");
+    assert!(stalled.contains("request_body_stalled"), "{stalled}");
+    assert_eq!(server.seconds(), 60);
+
+    let mut client = server.connect().await;
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    for byte in [b"t", b"r", b"u", b"e"] {
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        client.write_all(byte).await.unwrap();
+    }
+    read_until(&mut client, "hello").await;
+}
+
+// OPS-13, STR-11
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_is_given_up_and_what_it_held_is_free() {
+    let (server, mut senders) = streaming();
+    let (mut client, theirs) = duplex(1 << 10);
+    server.connect.send(theirs).await.unwrap();
+    client.write_all(request("").as_bytes()).await.unwrap();
+    let mut sender = senders.recv().await.unwrap();
+    // More than the connection holds, of which the client reads a little once.
+    let event = || Bytes::from(vec![b'x'; 1 << 10]);
+    let feeding = tokio::spawn(async move {
+        while sender.send_data(event()).await.is_ok() {}
+        time::now()
+    });
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    client.read_exact(&mut [0; 512]).await.unwrap();
+    let ended = feeding.await.unwrap();
+    let seconds = ended.duration_since(server.started).as_secs();
+    assert_eq!(seconds, 220, "the upstream is let go");
+}
+
+// OPS-13
+#[tokio::test(start_paused = true)]
 async fn half_open_heads_leave_other_traffic_as_it_was() {
     let server = Server::answering(text);
     let mut half_open = Vec::new();
