@@ -121,7 +121,10 @@ fn setting(text: &mut String, indent: usize, key: &Key) {
         _ => return,
     };
     let mut meaning = plain(key.meaning);
-    if let Form::Choice(names) = &key.form {
+    // Where the meaning names them all, they are not listed once more.
+    if let Form::Choice(names) = &key.form
+        && !names().iter().all(|name| meaning.contains(name))
+    {
         let _ = write!(meaning, ". One of {}", names().join(", "));
     }
     text.push('\n');

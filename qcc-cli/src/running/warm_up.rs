@@ -1,5 +1,8 @@
 //! Connections to the endpoints before the first request needs them.
 
+use std::sync::Arc;
+
+use qcc_core::failover::EndpointStatus;
 use qcc_core::time::Duration;
 use qcc_core::upstream::warm_up;
 use tokio::task::JoinSet;
@@ -15,10 +18,10 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// # Cancel safety
 ///
 /// Dropping it gives up the connections that are not open yet.
-pub(super) async fn run(generation: std::sync::Arc<Generation>) {
+pub(super) async fn run(generation: Arc<Generation>) {
     let mut warming = JoinSet::new();
     for cluster in &generation.clusters {
-        let on = |endpoint: &qcc_core::failover::EndpointStatus| endpoint.enabled;
+        let on = |endpoint: &EndpointStatus| endpoint.enabled;
         for status in cluster.handle.status().into_iter().filter(on) {
             let warmed = warm_up(cluster.upstream.clone(), &status.endpoint, LIMIT);
             let cluster = cluster.name.clone();
