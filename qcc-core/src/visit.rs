@@ -27,6 +27,10 @@ pub struct Visit {
     /// The credential that the send uses. Without one nothing leaves for an endpoint that needs
     /// one.
     pub credential: Option<Credential>,
+    /// Whether the send wants a connection that is made for it, because one that was kept has
+    /// just failed and others may have been closed at the same moment. Set by `QuickRetry`, for
+    /// the HTTP client.
+    pub fresh_connection: bool,
     /// The endpoint that called the request invalid, if this visit is the second opinion on it.
     /// Set by Retry; if the visit ends well, Balance tells the gates of that endpoint.
     pub contested: Option<EndpointId>,
@@ -43,6 +47,7 @@ impl Visit {
             preferred: None,
             admission: Admission::Normal,
             credential: None,
+            fresh_connection: false,
             contested: None,
         }
     }

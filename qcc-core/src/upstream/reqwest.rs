@@ -21,6 +21,7 @@ use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::failure::{Failed, Wait};
 use crate::time::Duration;
+use crate::visit::Visit;
 
 /// How connections to upstreams are made and kept.
 ///
@@ -150,6 +151,8 @@ impl fmt::Display for Settings {
 #[derive(Clone, Debug)]
 pub struct Reqwest {
     client: reqwest::Client,
+    /// Keeps no connection, so that each send has one of its own.
+    fresh: Option<reqwest::Client>,
 }
 
 impl Reqwest {
@@ -157,16 +160,32 @@ impl Reqwest {
     /// redirects, decode bodies, retry, or have a time-out for the whole request.
     #[must_use]
     pub const fn new(client: reqwest::Client) -> Self {
-        Self { client }
+        let fresh = None;
+        Self { client, fresh }
     }
 
-    /// Makes a client with `settings`.
+    /// Repeats sends whose connection failed with `client`, which should be built like the other
+    /// one but with [`pool_max_idle_per_host(0)`](reqwest::ClientBuilder::pool_max_idle_per_host):
+    /// then each of them has a new connection. Without it they take what the pool gives, which
+    /// may be another connection that the server has just closed.
+    #[must_use]
+    pub fn with_fresh(mut self, client: reqwest::Client) -> Self {
+        self.fresh = Some(client);
+        self
+    }
+
+    /// Makes a client with `settings`, and another one for repeats.
     ///
     /// # Errors
     ///
     /// The client's, if TLS cannot be set up.
     pub fn with_settings(settings: &Settings) -> Result<Self, reqwest::Error> {
-        settings.client_builder().build().map(Self::new)
+        let client = settings.client_builder().build()?;
+        let fresh = settings
+            .client_builder()
+            .pool_max_idle_per_host(0)
+            .build()?;
+        Ok(Self::new(client).with_fresh(fresh))
     }
 
     /// The client.
@@ -187,6 +206,8 @@ impl Service<Request<RequestBody>> for Reqwest {
 
     fn call(&mut self, request: Request<RequestBody>) -> ReqwestFuture {
         let (mut head, body) = request.into_parts();
+        let visit = head.extensions.get::<Visit>();
+        let fresh = visit.is_some_and(|visit| visit.fresh_connection);
         // They concern the layers above, and would live as long as the client's own request.
         head.extensions.clear();
         let body = match body.as_bytes() {
@@ -195,7 +216,10 @@ impl Service<Request<RequestBody>> for Reqwest {
         };
         let request = reqwest::Request::try_from(Request::from_parts(head, body));
         ReqwestFuture(match request {
-            Ok(request) => Ok(self.client.call(request)),
+            Ok(request) => Ok(match &mut self.fresh {
+                Some(client) if fresh => client.call(request),
+                _ => self.client.call(request),
+            }),
             Err(error) => Err(Some(error)),
         })
     }
@@ -376,6 +400,23 @@ mod tests {
             assert_eq!(exchange(&client, server.address).await, "ok");
         }
         assert_eq!(server.connections(), 1);
+    }
+
+    // RTY-03
+    #[tokio::test]
+    async fn a_repeat_has_a_connection_of_its_own_while_others_are_idle() {
+        let server = Server::start().await;
+        let client = client();
+        exchange(&client, server.address).await;
+        for connections in [2, 3] {
+            let mut request = post(server.address, "/", RequestBody::from("ok"));
+            Visit::of(request.extensions_mut()).fresh_connection = true;
+            let response = client.clone().oneshot(request).await.unwrap();
+            response.into_body().collect().await.unwrap();
+            assert_eq!(server.connections(), connections);
+        }
+        exchange(&client, server.address).await;
+        assert_eq!(server.connections(), 3, "the first one is still there");
     }
 
     // UPS-20

@@ -15,6 +15,7 @@ use crate::exchange::{Exchange, SendKind};
 use crate::failure::{Failed, Kind, Refused};
 use crate::record::Event;
 use crate::time;
+use crate::visit::Visit;
 
 pin_project! {
     /// The future of [`QuickRetry`](super::QuickRetry).
@@ -90,9 +91,10 @@ where
                 }
                 StateProj::Readying => {
                     ready!(this.inner.poll_ready(cx)).map_err(Into::into)?;
-                    let Some(request) = this.replay.take() else {
+                    let Some(mut request) = this.replay.take() else {
                         return Poll::Pending;
                     };
+                    Visit::of(request.extensions_mut()).fresh_connection = true;
                     let future = this.inner.call(request);
                     this.state.set(State::Sending { future });
                 }

@@ -42,8 +42,9 @@ impl<S> Layer<S> for QuickRetryLayer {
 /// Repeats a send once, at once, if it failed on transport before an answer began.
 ///
 /// Stands below the breaker, which then hears only of failures that a fresh connection did not
-/// mend. Whether the second send gets a fresh connection is up to the HTTP client: one whose
-/// pool drops a connection that failed gives it.
+/// mend. The second send asks for one in
+/// [`Visit::fresh_connection`](crate::visit::Visit::fresh_connection); whether it gets it is up
+/// to the HTTP client.
 #[derive(Clone, Debug)]
 pub struct QuickRetry<S> {
     inner: S,
