@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,11 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("QCC", ROOT / "target" / "debug" / "qcc"))
+
+# Where `scripts/test` installs the SDKs for Node, if there is a Node.
+NODE_SDKS = ROOT / "tests" / "sdk" / "node"
+NODE = shutil.which("node") if (NODE_SDKS / "node_modules").is_dir() else None
+NO_NODE = "needs node and, in tests/sdk/node, `npm ci`"
 
 # Into so many events the simulator cuts its text: enough for a stream to be cut after ten.
 DELTAS = 20

@@ -2,6 +2,7 @@
 //! do not wait on the wall clock. Only `scripts/test` installs something, at pinned versions.
 
 use qcc_tests::source::{files, root};
+use serde_json::Value;
 
 // EMB-06
 #[test]
@@ -29,6 +30,23 @@ fn client_sdks_are_pinned_to_the_last_of_their_dependencies() {
     assert!(pins.iter().all(|pin| pin.contains("==")), "{pins:?}");
     for sdk in ["anthropic==", "openai==", "pydantic=="] {
         assert!(pins.iter().any(|pin| pin.starts_with(sdk)), "{sdk}");
+    }
+}
+
+// EMB-06
+#[test]
+fn client_sdks_for_node_are_locked_by_their_content_and_not_by_a_place() {
+    let path = root().join("tests/sdk/node/package-lock.json");
+    let lock: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let packages = lock["packages"].as_object().unwrap();
+    for sdk in ["@anthropic-ai/sdk", "openai"] {
+        let pin = packages[""]["dependencies"][sdk].as_str().unwrap();
+        assert!(pin.starts_with(|first: char| first.is_ascii_digit()), "{sdk} {pin}");
+        assert_eq!(packages[&format!("node_modules/{sdk}")]["version"], pin);
+    }
+    for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+        assert!(package["integrity"].is_string(), "{name}");
+        assert!(package["resolved"].is_null(), "{name}");
     }
 }
 

@@ -29,7 +29,7 @@ pub fn root() -> PathBuf {
 /// If the folder or a file in it cannot be read: no rule could be checked.
 #[must_use]
 pub fn files(folder: &str, extensions: &[&str]) -> Vec<(String, String)> {
-    const SKIPPED: [&str; 3] = ["target", "__pycache__", ".venv"];
+    const SKIPPED: [&str; 4] = ["target", "__pycache__", ".venv", "node_modules"];
     fn visit(folder: &Path, extensions: &[&str], found: &mut Vec<(String, String)>) {
         let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
         for entry in entries {
