@@ -41,7 +41,10 @@ fn client_sdks_for_node_are_locked_by_their_content_and_not_by_a_place() {
     let packages = lock["packages"].as_object().unwrap();
     for sdk in ["@anthropic-ai/sdk", "openai"] {
         let pin = packages[""]["dependencies"][sdk].as_str().unwrap();
-        assert!(pin.starts_with(|first: char| first.is_ascii_digit()), "{sdk} {pin}");
+        assert!(
+            pin.starts_with(|first: char| first.is_ascii_digit()),
+            "{sdk} {pin}"
+        );
         assert_eq!(packages[&format!("node_modules/{sdk}")]["version"], pin);
     }
     for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
