@@ -15,6 +15,7 @@ use qcc_core::endpoint::{Endpoint, Endpoints};
 use qcc_core::error::Error;
 use qcc_core::failover::{EndpointHandle, Failover, Handle};
 use qcc_core::health::Status;
+use qcc_core::time::{self, Duration};
 use qcc_core::upstream::Upstream;
 use tower::{ServiceExt as _, service_fn};
 
@@ -113,7 +114,7 @@ async fn endpoints_that_answer_401_are_called_once_and_are_out_until_they_are_en
     }
 
     // Time alone brings nobody back.
-    tokio::time::advance(std::time::Duration::from_secs(24 * 3600)).await;
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
     assert!(ask(&failover).await.unwrap_err().is_no_endpoint());
     let b = endpoint(&handle, "b");
     assert!(b.enable());
@@ -149,7 +150,7 @@ async fn one_breaker_is_shared_by_selection_and_status_and_reading_changes_nothi
     for _ in 0..3 {
         ask(&failover).await.unwrap();
     }
-    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    tokio::time::advance(Duration::from_secs(61)).await;
     for _ in 0..3 {
         // Half-open to whoever looks; that the slot is free is not changed by looking.
         assert_eq!(a.status().breaker.state, Phase::HalfOpen);
@@ -175,4 +176,31 @@ async fn an_endpoint_is_found_by_its_name_or_the_start_of_its_id() {
     assert_eq!(&**handle.find(&id[..4]).unwrap().endpoint().name(), "a");
     assert!(handle.find(&id[..3]).is_none(), "too short to be meant");
     assert!(handle.find("nobody").is_none());
+}
+
+// ACC-06, ACC-05
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_over_is_forgotten_by_the_maintenance_and_waits_for_nobody() {
+    for maintained in [false, true] {
+        let hosts = Hosts::default();
+        hosts.script("a", &[429]);
+        let failover = hosts.failover();
+        let handle = failover.handle();
+        let maintenance = maintained.then(|| tokio::spawn(handle.maintenance()));
+        tokio::task::yield_now().await;
+        ask(&failover).await.unwrap();
+        let limited = endpoint(&handle, "a").status();
+        assert_eq!(limited.rate_limit_reset_in, Some(Duration::from_secs(30)));
+        assert_eq!(handle.sweep(time::now()), 0, "it is not over");
+
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::task::yield_now().await;
+        let free = endpoint(&handle, "a").status();
+        assert_eq!((free.rate_limit_reset_in, free.out), (None, None));
+        assert_eq!(handle.sweep(time::now()), usize::from(!maintained));
+        assert_eq!(handle.sweep(time::now()), 0, "once");
+        ask(&failover).await.unwrap();
+        assert_eq!(hosts.calls("a"), 2, "used again");
+        maintenance.inspect(|task| task.abort());
+    }
 }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use qcc_core::available::Reason;
 use qcc_core::record::RecordSink;
+use qcc_core::time::{self, Duration};
 
 use super::background::Background;
 use super::reload::{Cause, Reload};
@@ -131,6 +133,34 @@ async fn the_tasks_of_the_generation_before_end_and_none_is_left_at_the_end() {
     assert_eq!(tasks(), 1);
     proxy.background.stop().await;
     assert_eq!(tasks(), 0);
+}
+
+// ACC-06, OPS-07
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_swept_every_minute_from_the_start_on() {
+    let proxy = Proxy::new(BEFORE);
+    let handle = proxy.running.current().clusters[0].handle.clone();
+    let limited = || {
+        let limit = Duration::from_secs(30);
+        let health = handle.find("stays").unwrap().health().clone();
+        health.mark("limited", limit);
+        assert_eq!(handle.status()[0].out.unwrap().0, Reason::Marked);
+    };
+    limited();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert!(
+        handle.status()[0].out.is_none(),
+        "used again without a sweep"
+    );
+    assert_eq!(handle.sweep(time::now()), 1, "nobody has swept");
+
+    proxy.background.start(&proxy.running.current());
+    tokio::task::yield_now().await;
+    limited();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(handle.sweep(time::now()), 0, "the service has");
+    proxy.background.stop().await;
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 
 use crate::affinity::Sessions;
 use crate::available::{Availability, Available, Query, Reason};
@@ -12,8 +12,11 @@ use crate::breaker::{self, Breaker};
 use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::Facts;
 use crate::health::{self, Health, is_healthy};
-use crate::time::{self, Duration};
+use crate::time::{self, Duration, Instant};
 use crate::token::{Pool, Tokens};
+
+/// How often [`Handle::maintenance`] forgets limits and marks that are over.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Looks at the endpoints of a [`Failover`](super::Failover) and operates them. A clone sees and
 /// changes the same state; every change holds for the next request.
@@ -152,9 +155,19 @@ impl Handle {
         &self.0.sessions
     }
 
+    /// Forgets limits, marks and inactivity that are over, and logs each once. No request waits
+    /// for that: an endpoint whose time is over is used before anybody swept. Returns how many
+    /// endpoints had any. [`maintenance`](Self::maintenance) does it every minute.
+    pub fn sweep(&self, now: Instant) -> usize {
+        let states = self.0.states.iter();
+        states
+            .filter(|state| state.health.sweep(now) | (state.tokens.sweep(now) > 0))
+            .count()
+    }
+
     /// What has to be done from time to time: run it beside your service, and drop it with it.
-    /// Removes expired bindings, renews credentials that are in use, and drives refreshes of
-    /// credentials to their end.
+    /// Removes expired bindings, forgets limits that are over, renews credentials that are in
+    /// use, and drives refreshes of credentials to their end.
     ///
     /// # Cancel safety
     ///
@@ -162,6 +175,13 @@ impl Handle {
     /// [`settled`](Self::settled).
     pub fn maintenance(&self) -> impl Future<Output = Infallible> + Send + use<> {
         let sessions = self.0.sessions.maintenance();
+        let handle = self.clone();
+        let sweep = async move {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                handle.sweep(time::now());
+            }
+        };
         let tokens: Vec<_> = self
             .0
             .states
@@ -171,7 +191,7 @@ impl Handle {
             .collect();
         async move {
             // None of them ends.
-            join(sessions, join_all(tokens)).await.0
+            join3(sessions, sweep, join_all(tokens)).await.0
         }
     }
 

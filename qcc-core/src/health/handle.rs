@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::StatusCode;
 use tracing::{error, info};
 
-use super::state::{Ended, Failure, Snapshot, State, Transition};
+use super::state::{Ended, Failure, Over, Snapshot, State, Transition};
 use crate::available::{Availability, Available, Query};
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;
@@ -148,6 +148,18 @@ impl Health {
         changed
     }
 
+    /// Forgets what ended by itself: a cool-down, the second tier, a mark. Nothing waits for
+    /// that, because whoever asks compares with the clock; it keeps a record that is well free of
+    /// its past. Returns whether there was any.
+    pub fn sweep(&self, now: Instant) -> bool {
+        if self.glance() & NOTABLE == 0 {
+            return false;
+        }
+        let over = self.change(|state| state.purge(now));
+        self.log_over(over);
+        over.any()
+    }
+
     /// Its credentials are others now, or were taken for good again: an earlier refusal is taken
     /// back, what the operator wants stays. Returns whether anything changed.
     pub fn renewed(&self) -> bool {
@@ -201,6 +213,18 @@ impl Health {
     fn log_switch(&self, change: &'static str) {
         let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
         info!(%endpoint, name, "health: {change}");
+    }
+
+    fn log_over(&self, over: Over) {
+        if over.cooling {
+            self.log_switch("cooling => available (its time is over)");
+        }
+        if over.degraded {
+            self.log_switch("degraded => available (its time is over)");
+        }
+        if over.mark {
+            self.log_switch("marked => available (its time is over)");
+        }
     }
 
     fn log_skipped(&self, model: &str, until: Instant, now: Instant) {
@@ -291,13 +315,13 @@ impl Call {
     }
 
     fn enter<T>(&self, now: Instant, enter: impl FnOnce(&mut State) -> T) -> T {
-        self.health.change(|state| {
+        let (result, over) = self.health.change(|state| {
             let result = enter(state);
-            if state.is_notable() {
-                state.purge(now);
-            }
-            result
-        })
+            let over = state.is_notable().then(|| state.purge(now));
+            (result, over.unwrap_or_default())
+        });
+        self.health.log_over(over);
+        result
     }
 }
 

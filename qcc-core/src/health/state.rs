@@ -211,6 +211,20 @@ pub(super) enum Transition {
     ModelSkipped(Instant),
 }
 
+/// What ended by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Over {
+    pub(super) cooling: bool,
+    pub(super) degraded: bool,
+    pub(super) mark: bool,
+}
+
+impl Over {
+    pub(super) const fn any(self) -> bool {
+        self.cooling || self.degraded || self.mark
+    }
+}
+
 impl State {
     pub(super) fn new(wanted: bool) -> Self {
         Self {
@@ -397,19 +411,15 @@ impl State {
         self.degraded = self.degraded.max(Some(until));
     }
 
-    /// Forgets what has passed.
-    pub(super) fn purge(&mut self, now: Instant) {
-        let running = |until: &Instant| now < *until;
-        self.cooling = self.cooling.filter(running);
-        self.degraded = self.degraded.filter(running);
-        if self
-            .unavailable
-            .as_ref()
-            .is_some_and(|mark| mark.until <= now)
-        {
-            self.unavailable = None;
-        }
+    /// Forgets what has passed, and tells what kept requests away until then.
+    pub(super) fn purge(&mut self, now: Instant) -> Over {
+        let over = |until: &Instant| *until <= now;
         self.marks.purge(now);
+        Over {
+            cooling: self.cooling.take_if(|until| over(until)).is_some(),
+            degraded: self.degraded.take_if(|until| over(until)).is_some(),
+            mark: self.unavailable.take_if(|mark| over(&mark.until)).is_some(),
+        }
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
@@ -479,6 +489,22 @@ mod tests {
         assert!(state.unmark(now));
         assert_eq!(state.availability(None, now), Availability::Ready);
         assert!(!state.is_notable());
+    }
+
+    // ACC-06
+    #[test]
+    fn what_has_ended_is_forgotten_once_and_what_runs_is_not() {
+        let mut state = State::new(true);
+        let now = time::now();
+        let later = now + Duration::from_secs(60);
+        state.cool(later, now);
+        state.mark("maintenance".into(), later + Duration::from_secs(1), now);
+        assert_eq!(state.purge(now), Over::default());
+        let over = state.purge(later);
+        assert!(over.cooling && !over.mark);
+        assert!(state.purge(later + Duration::from_secs(1)).mark);
+        assert!(!state.is_notable());
+        assert!(!state.purge(later + Duration::from_secs(1)).any());
     }
 
     // CLI-16

@@ -325,14 +325,14 @@ impl Tokens {
         self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ring) -> T) -> T {
         let mut ring = self.lock();
         let result = change(&mut ring);
         self.0.notable.store(ring.is_notable(), Ordering::Release);
         result
     }
 
-    fn is_notable(&self) -> bool {
+    pub(super) fn is_notable(&self) -> bool {
         self.0.notable.load(Ordering::Acquire)
     }
 

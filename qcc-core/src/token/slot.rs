@@ -229,6 +229,16 @@ impl Slot {
         self.trouble = None;
     }
 
+    /// Forgets limits and inactivity that are over. Returns whether there were any.
+    pub(super) fn sweep(&mut self, now: Instant) -> bool {
+        let over = |until: &mut Instant| *until <= now;
+        let families = self.families.len();
+        self.families.retain(|(_, until)| now < *until);
+        let limited = self.cooling.take_if(over).is_some();
+        let inactive = self.inactive.take_if(over).is_some();
+        limited || inactive || self.families.len() < families
+    }
+
     pub(super) fn clear_limits(&mut self, now: Instant) -> bool {
         let families = self.families.drain(..);
         let limits = families.map(|(_, until)| until).chain(self.cooling.take());

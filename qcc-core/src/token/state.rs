@@ -345,6 +345,14 @@ impl Ring {
         running
     }
 
+    /// Forgets limits and inactivity that are over. Returns whose.
+    pub(super) fn sweep(&mut self, now: Instant) -> SmallVec<[usize; 2]> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots
+            .filter_map(|(index, slot)| slot.sweep(now).then_some(index))
+            .collect()
+    }
+
     /// Each slot with its tier.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Tier, &Slot)> {
         self.turns.iter().flat_map(|turn| {

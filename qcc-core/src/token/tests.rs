@@ -998,3 +998,25 @@ async fn debug_listings_and_logs_show_names_and_no_secret() {
     }
     assert!(!text.contains("402 (quota), trying next token"), "{text}");
 }
+
+// ACC-06
+#[tokio::test(start_paused = true)]
+async fn a_sweep_logs_each_limit_that_is_over_once() {
+    let logs = Logs::capture();
+    let (tokens, seen) = (pooled(&["first", "second"]), Seen::default());
+    let mut pool = answering(&tokens, &seen, |secret| match secret {
+        "sk-test-first" => failed_with(Kind::RateLimit),
+        _ => answer("ok"),
+    });
+    drain(send(&mut pool, body()).await.unwrap().into_body())
+        .await
+        .unwrap();
+    tokio::time::advance(Duration::from_secs(29)).await;
+    assert_eq!(tokens.sweep(time::now()), 0);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(tokens.sweep(time::now()), 1);
+    assert_eq!(tokens.sweep(time::now()), 0);
+    let lines = logs.with("its time is over");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("credential=\"first\""), "{lines:#?}");
+}

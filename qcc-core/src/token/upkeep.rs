@@ -1,4 +1,4 @@
-//! What keeps credentials fresh: two futures that the caller runs.
+//! What keeps credentials fresh and their records clean: what the caller runs from time to time.
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
@@ -6,6 +6,7 @@ use std::pin::pin;
 
 use futures_util::future::{join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tracing::info;
 
 use super::handle::Tokens;
 use super::source::{Lifetime, Tier};
@@ -65,6 +66,21 @@ impl Tokens {
         async move {
             join_all(flights).await;
         }
+    }
+
+    /// Forgets limits and inactivity that are over. No credential waits for that, because
+    /// whoever asks compares with the clock. Returns how many had any.
+    pub fn sweep(&self, now: Instant) -> usize {
+        if !self.is_notable() {
+            return 0;
+        }
+        let over = self.change(|ring| ring.sweep(now));
+        let (endpoint, name) = (self.endpoint().id(), &**self.endpoint().name());
+        for &index in &over {
+            let credential = self.name(index).map_or("none", |name| &**name);
+            info!(%endpoint, name, credential, "credential: limited => active (its time is over)");
+        }
+        over.len()
     }
 
     fn under_way(&self) -> impl Iterator<Item = Flight> {
