@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::StatusCode;
 use tracing::{error, info};
 
-use super::state::{Ended, Failure, Over, Snapshot, State, Transition};
+use super::snapshot::Snapshot;
+use super::state::{Ended, Failure, Over, State, Transition};
 use crate::available::{Availability, Available, Query};
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;

@@ -22,6 +22,7 @@
 mod handle;
 mod layer;
 mod marks;
+mod snapshot;
 mod state;
 
 use std::task::{Context, Poll};
@@ -32,7 +33,7 @@ use tower::Service;
 
 pub use self::handle::{Call, Health};
 pub use self::layer::TrackHealthLayer;
-pub use self::state::{AuthFailure, LastFailure, Snapshot, Status, Unavailable, is_healthy};
+pub use self::snapshot::{AuthFailure, LastFailure, Snapshot, Status, Unavailable, is_healthy};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::exchange::Exchange;
