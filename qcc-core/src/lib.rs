@@ -105,6 +105,7 @@
 //! | [`ReadFacts`](facts::ReadFacts) | what a request asks for | [`NoFacts`](facts::NoFacts), `llm::LlmFacts` |
 //! | [`AffinityKey`](affinity::AffinityKey) | which session a request belongs to | [`NoAffinity`](affinity::NoAffinity), `llm::SessionKey` |
 //! | [`RetryPolicy`](retry::RetryPolicy) | what follows a failed visit | [`Standard`](retry::Standard) |
+//! | [`Probe`](recovery::Probe) | whether an endpoint really answers | `llm::LlmProbe` |
 //! | [`TokenSource`](token::TokenSource) | which secret a credential has now | [`Credential`](credential::Credential) |
 //! | [`RecordSink`](record::RecordSink) | what is done with the record of a request | |
 //! | [`WallClock`](time::WallClock) | which date it is | [`SystemClock`](time::SystemClock) |
@@ -167,6 +168,7 @@ pub mod failover;
 pub mod health;
 #[cfg(feature = "llm")]
 pub mod llm;
+pub mod recovery;
 pub mod retry;
 #[cfg(feature = "simulate")]
 pub mod simulate;

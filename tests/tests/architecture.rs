@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The traits that users implement stand in files of their own (`classifier.rs`, `key.rs`,
-//! `policy.rs`, `source.rs`); what those files define is open to every implementer. Pure cores
+//! `policy.rs`, `probe.rs`, `source.rs`); what those files define is open to every implementer. Pure cores
 //! take `now` and return data.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,12 +32,13 @@ const VOCABULARY: [&str; 12] = [
     "visit",
 ];
 
-const LAYERS: [&str; 9] = [
-    "affinity", "balance", "breaker", "classify", "health", "inspect", "retry", "token", "upstream",
+const LAYERS: [&str; 10] = [
+    "affinity", "balance", "breaker", "classify", "health", "inspect", "recovery", "retry",
+    "token", "upstream",
 ];
 
 /// The files in which a layer defines the traits that users implement.
-const TRAITS: [&str; 4] = ["classifier", "key", "policy", "source"];
+const TRAITS: [&str; 5] = ["classifier", "key", "policy", "probe", "source"];
 
 /// The file names of pure cores, in any folder. What users implement is as pure, and so is all of
 /// `stream/` and `llm/`.

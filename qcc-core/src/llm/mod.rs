@@ -4,7 +4,8 @@
 //! The four dialects are told apart and never translated. [`LlmFacts`] reads what a request is,
 //! [`SessionKey`] to which session it belongs, and [`LlmClassifier`] judges what comes back: each
 //! dialect has [`Rules`](crate::stream::Rules) that say what its events mean, and tables of codes
-//! and phrases that say what its errors do. [`respond`] tells a client in its own dialect that
+//! and phrases that say what its errors do. [`LlmProbe`] finds out whether an endpoint really
+//! answers. [`respond`] tells a client in its own dialect that
 //! nothing could be relayed.
 
 mod answer;
@@ -26,6 +27,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod verify;
 
 /// A comment, which clients of OpenAI's dialects overlook as the standard wants it.
 const COMMENT: &[u8] = b": keep-alive\n\n";
@@ -37,3 +39,4 @@ pub use facts::LlmFacts;
 pub use phrases::PHRASES;
 pub use respond::{LONGEST_RETRY_AFTER, error_response, respond};
 pub use session::{InvalidSource, SessionKey, Source};
+pub use verify::{Complexity, InvalidLength, Language, LlmProbe};
