@@ -29,9 +29,28 @@ pub(crate) struct Args {
     /// Into so many pieces the text of a streamed answer is cut; 3 without it
     #[arg(long, value_name = "N")]
     deltas: Option<usize>,
+    /// What a good answer says; it names the endpoint without it
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// Give the first answer to each path again to every later request: fast, for measuring proxies
+    #[arg(long)]
+    replay: bool,
     /// List what an endpoint can do, and exit
     #[arg(long)]
     list: bool,
+}
+
+impl Args {
+    /// `script` with what the answers of all endpoints have in common.
+    fn said(&self, mut script: Script) -> Script {
+        if let Some(deltas) = self.deltas {
+            script = script.with_deltas(deltas);
+        }
+        if let Some(text) = &self.text {
+            script = script.with_text(text.as_str());
+        }
+        script
+    }
 }
 
 /// An endpoint and what it does.
@@ -97,15 +116,13 @@ async fn simulate(args: &Args, output: Output) -> Result<Exit, Failure> {
         .endpoints
         .iter()
         .fold(Simulator::new(), |simulator, named| {
-            let mut script = named.script.clone();
-            if let Some(deltas) = args.deltas {
-                script = script.with_deltas(deltas);
-            }
-            simulator.endpoint(named.name.as_str(), script)
+            simulator.endpoint(named.name.as_str(), args.said(named.script.clone()))
         });
     let phases = shutdown::on_signals()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    let server = SimulatorServer::bind(address, simulator).await?;
+    let server = SimulatorServer::bind(address, simulator)
+        .await?
+        .replaying(args.replay);
     let started = Started::new(server.address()?, &args.endpoints);
     output.show(&started, |stream| started.write(stream))?;
     server.run(phases).await;

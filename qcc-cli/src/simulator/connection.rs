@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 use tower::ServiceExt as _;
 
 use super::control;
+use super::replay::{Frames, Replay};
 use crate::shutdown::{Phase, Phases};
 
 /// What an endpoint that does not speak HTTP sends: the greeting of a mail server.
@@ -33,13 +34,16 @@ const NOT_HTTP: &[u8] = b"220 mail.example ESMTP ready\r\n";
 /// its receiver has not read yet.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) simulator: Simulator,
+    /// Answers are given again, if there is one.
+    pub(super) replay: Option<Arc<Replay>>,
+}
+
 /// Serves a connection until its end. The control path is served if `control`.
-pub(super) async fn serve(
-    stream: TcpStream,
-    simulator: Simulator,
-    control: bool,
-    mut phases: Phases,
-) {
+pub(super) async fn serve(stream: TcpStream, shared: Shared, control: bool, mut phases: Phases) {
     // Events are small, and each has to leave at once.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -47,7 +51,7 @@ pub(super) async fn serve(
     let closing = Arc::new(Notify::new());
     let service = service_fn({
         let closing = closing.clone();
-        move |request| answer(simulator.clone(), request, control, closing.clone())
+        move |request| answer(shared.clone(), request, control, closing.clone())
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,18 +84,22 @@ pub(super) async fn serve(
 }
 
 async fn answer(
-    simulator: Simulator,
+    Shared { simulator, replay }: Shared,
     request: Request<Incoming>,
     control: bool,
     closing: Arc<Notify>,
-) -> Result<Response<Either<SocketBody, Full<Bytes>>>, BoxError> {
+) -> Result<Response<Either<SocketBody, Frames>>, BoxError> {
     if control && control::is_meant(request.uri().path()) {
         let response = control::answer(&simulator, request).await?;
-        return Ok(response.map(Either::Right));
+        return Ok(response.map(|body| Either::Right(body.into())));
     }
     // Whoever only wants a connection gets one; no behaviour is used up.
     if request.method() == Method::HEAD {
-        return Ok(Response::new(Either::Right(Full::default())));
+        return Ok(Response::new(Either::Right(Bytes::new().into())));
+    }
+    if let Some(replay) = replay {
+        let response = replay.answer(simulator, request).await?;
+        return Ok(response.map(Either::Right));
     }
     let mut response = simulator.oneshot(request.map(RequestBody::new)).await?;
     let closing = response

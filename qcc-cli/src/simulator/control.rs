@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use qcc_core::error::BoxError;
 use qcc_core::simulate::{Counts, Simulator};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub(super) fn is_meant(path: &str) -> bool {
 pub(super) async fn answer<B>(
     simulator: &Simulator,
     request: Request<B>,
-) -> Result<Response<Full<Bytes>>, BoxError>
+) -> Result<Response<Bytes>, BoxError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -92,12 +92,12 @@ fn shown(counts: &Counts) -> Value {
     })
 }
 
-fn refuse(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+fn refuse(status: StatusCode, message: &str) -> Response<Bytes> {
     respond(status, &json!({ "error": { "message": message } }))
 }
 
-fn respond(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{body}\n")));
+fn respond(status: StatusCode, body: &Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(format!("{body}\n")));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);

@@ -10,10 +10,12 @@
 mod catalogue;
 mod connection;
 mod control;
+mod replay;
 mod script;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use qcc_core::simulate::Simulator;
 use qcc_core::time::Duration;
@@ -23,6 +25,9 @@ use tokio::task::JoinSet;
 use crate::output::Failure;
 use crate::server;
 use crate::shutdown::{Phase, Phases};
+
+use connection::Shared;
+use replay::Replay;
 
 pub(crate) use catalogue::BEHAVIOURS;
 pub(crate) use control::is_name;
@@ -38,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct SimulatorServer {
     listener: TcpListener,
-    simulator: Simulator,
+    shared: Shared,
 }
 
 impl SimulatorServer {
@@ -50,10 +55,19 @@ impl SimulatorServer {
     /// The address is in use, not allowed or not there.
     pub(crate) async fn bind(address: SocketAddr, simulator: Simulator) -> Result<Self, Failure> {
         let listener = server::bind(address, "choose another one with --port N").await?;
+        let replay = None;
         Ok(Self {
             listener,
-            simulator,
+            shared: Shared { simulator, replay },
         })
+    }
+
+    /// The same, if `replaying` with the first answer to each path given again to every later
+    /// request: cheap, for measuring proxies.
+    #[must_use]
+    pub(crate) fn replaying(mut self, replaying: bool) -> Self {
+        self.shared.replay = replaying.then(|| Arc::new(Replay::default()));
+        self
     }
 
     /// The address that was really taken.
@@ -84,7 +98,7 @@ impl SimulatorServer {
                 Ok((stream, peer)) => {
                     let served = connection::serve(
                         stream,
-                        self.simulator.clone(),
+                        self.shared.clone(),
                         peer.ip().is_loopback(),
                         phases.clone(),
                     );

@@ -23,11 +23,20 @@ struct Served {
 
 impl Served {
     async fn with(script: &str) -> Self {
+        Self::start(script, false).await
+    }
+
+    async fn replaying(script: &str) -> Self {
+        Self::start(script, true).await
+    }
+
+    async fn start(script: &str, replaying: bool) -> Self {
         let simulator = Simulator::new().endpoint("a", parse_script(script).unwrap());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = SimulatorServer::bind(address, simulator.clone())
             .await
-            .unwrap();
+            .unwrap()
+            .replaying(replaying);
         let (phase, phases) = Phases::new();
         Self {
             address: server.address().unwrap(),
@@ -217,6 +226,27 @@ async fn behaviours_are_set_and_counts_are_read_on_the_control_path() {
         assert_eq!(answer.status(), 405, "{path}");
     }
     assert_eq!(served.post(false).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn a_replay_gives_the_first_answer_of_a_path_to_every_later_request() {
+    let served = Served::replaying("ok @2 status:503").await;
+    let text = async |stream| served.post(stream).await.unwrap().text().await.unwrap();
+    let first = text(true).await;
+    assert!(first.contains("message_stop"), "{first}");
+    for stream in [true, false] {
+        assert_eq!(text(stream).await, first);
+    }
+    assert_eq!(served.simulator.counts("a").requests, 1);
+}
+
+#[tokio::test]
+async fn a_fault_is_not_replayed_but_happens_again() {
+    let served = Served::replaying("reset @2 ok").await;
+    let (answer, end) = served.ask(false).await;
+    assert_eq!(answer, "");
+    assert_reset(end);
+    assert_eq!(served.post(false).await.unwrap().status(), 200);
 }
 
 // SIM-01, OPS-01
