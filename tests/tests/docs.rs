@@ -428,3 +428,18 @@ fn every_link_between_documents_leads_somewhere() {
     }
     assert!(links > 10, "{links}");
 }
+
+// DOC-05
+#[test]
+fn the_page_of_benchmarks_tells_means_and_connections_and_whose_figures_they_are() {
+    let doc = read("docs/benchmarks.md");
+    let measured = section(&doc, "What was measured");
+    assert!(measured.contains("32 connections"));
+    for name in ["2KB", "stream", "100KB"] {
+        let part = section(&doc, name);
+        assert!(part.contains("mean, ms"), "{name}");
+        assert_eq!(table(part).len(), 2, "{name}: the bare proxy and qcc");
+    }
+    let rows = table(section(&doc, "Expectations"));
+    assert!(rows.iter().all(|row| row[1] == "expected, not measured"));
+}
