@@ -108,6 +108,7 @@
 //! | [`Probe`](recovery::Probe) | whether an endpoint really answers | `llm::LlmProbe` |
 //! | [`TokenSource`](token::TokenSource) | which secret a credential has now | [`Credential`](credential::Credential) |
 //! | [`RecordSink`](record::RecordSink) | what is done with the record of a request | |
+//! | [`StateStore`](store::StateStore) | what survives a restart | [`Memory`](store::Memory), `store::Sqlite` |
 //! | [`WallClock`](time::WallClock) | which date it is | [`SystemClock`](time::SystemClock) |
 //!
 //! All are synchronous and object-safe.
@@ -127,7 +128,7 @@
 //!   done from time to time is a future for you to run:
 //!   [`Handle::maintenance`](failover::Handle::maintenance).
 //! - It keeps its state in memory. After a restart every session is free and every endpoint is
-//!   tried again.
+//!   tried again, but for those that a [`store`] remembers as refused or switched off.
 //! - It does not help to evade the limits of a vendor: it has no credentials of its own, and what
 //!   a client sends goes up as it came but for address, credentials and headers of the connection.
 //!
@@ -139,6 +140,7 @@
 //! |---|---|---|
 //! | `llm` | yes | the four dialects: facts, session keys, verdicts, error answers (`llm`) |
 //! | `reqwest` | yes | the adapter over `reqwest::Client` (`upstream::Reqwest`) |
+//! | `sqlite` | no | a store in an SQLite database (`store::Sqlite`) |
 //! | `simulate` | no | a fault-injecting LLM upstream as a service, for tests (`simulate`); implies `llm` |
 //!
 //! # Minimum supported Rust version
@@ -157,6 +159,7 @@ pub mod failure;
 pub mod guard;
 pub mod inspect;
 pub mod record;
+pub mod standing;
 pub mod time;
 pub mod visit;
 
@@ -172,6 +175,7 @@ pub mod recovery;
 pub mod retry;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+pub mod store;
 pub mod stream;
 pub mod token;
 pub mod upstream;

@@ -6,6 +6,7 @@
 //! stream/           the vocabulary, the traits it implements
 //! llm/              the vocabulary, stream/, the traits it implements
 //! simulate/         the vocabulary, stream/, llm/
+//! store/            the vocabulary, its own folder; sqlx in store/sqlite/ only
 //! failover          all layers
 //! ```
 //!
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qcc_tests::source::{Named, Source, files};
 
-const VOCABULARY: [&str; 12] = [
+const VOCABULARY: [&str; 13] = [
     "available",
     "body",
     "credential",
@@ -28,6 +29,7 @@ const VOCABULARY: [&str; 12] = [
     "failure",
     "guard",
     "record",
+    "standing",
     "time",
     "visit",
 ];
@@ -42,7 +44,7 @@ const TRAITS: [&str; 5] = ["classifier", "key", "policy", "probe", "source"];
 
 /// The file names of pure cores, in any folder. What users implement is as pure, and so is all of
 /// `stream/` and `llm/`.
-const PURE: [&str; 5] = ["config", "history", "marks", "slot", "state"];
+const PURE: [&str; 6] = ["config", "history", "marks", "slot", "state", "totals"];
 
 /// What a pure core does not use: no clock, lock, log, task, channel or I/O.
 const IMPURE: [&str; 22] = [
@@ -178,6 +180,9 @@ fn problems(tree: &[(String, String)]) -> Vec<String> {
             if pure && IMPURE.iter().any(|impure| begins(&path, impure)) {
                 problem(line, format!("a pure core uses `{path}`"));
             }
+            if begins(&path, "sqlx") && !begins(&module, "crate::store::sqlite") {
+                problem(line, format!("{} uses `{path}`", place.describe()));
+            }
             if FOREIGN.iter().any(|foreign| begins(&path, foreign)) {
                 problem(line, format!("the library uses `{path}`"));
             }
@@ -210,6 +215,7 @@ enum Place<'a> {
     Stream,
     Llm,
     Simulate,
+    Store,
     Failover,
     Unknown(&'a str),
 }
@@ -222,6 +228,7 @@ fn place(module: &str) -> Place<'_> {
         "stream" => Place::Stream,
         "llm" => Place::Llm,
         "simulate" => Place::Simulate,
+        "store" => Place::Store,
         "failover" => Place::Failover,
         name if VOCABULARY.contains(&name) => Place::Vocabulary,
         name if LAYERS.contains(&name) => Place::Layer(name),
@@ -246,6 +253,7 @@ impl Place<'_> {
             Self::Stream => module == "stream",
             Self::Llm => ["llm", "stream"].contains(&module),
             Self::Simulate => ["llm", "simulate", "stream"].contains(&module),
+            Self::Store => module == "store",
         }
     }
 
@@ -257,6 +265,7 @@ impl Place<'_> {
             Self::Stream => "stream/".into(),
             Self::Llm => "llm/".into(),
             Self::Simulate => "simulate/".into(),
+            Self::Store => "store/".into(),
             Self::Failover => "failover".into(),
             Self::Unknown(name) => format!("`{name}`"),
         }
@@ -376,6 +385,23 @@ fn only_failover_imports_layers() {
     }
     assert!(told("failover.rs", text).is_empty());
     assert!(told("failover/builder.rs", text).is_empty());
+}
+
+#[test]
+fn only_the_store_in_a_file_speaks_sql() {
+    let text = "use sqlx::SqliteConnection; use crate::record::Record; use crate::standing;";
+    assert!(told("store/sqlite/writer.rs", text).is_empty());
+    for path in ["store/memory.rs", "health/handle.rs"] {
+        assert_eq!(told(path, text).len(), 1, "{path}");
+    }
+    assert_eq!(
+        told("health/handle.rs", "use crate::store::Memory;").len(),
+        1
+    );
+    assert_eq!(
+        told("store/memory.rs", "use crate::health::Health;").len(),
+        1
+    );
 }
 
 #[test]

@@ -22,6 +22,12 @@ impl EndpointId {
         Self(id)
     }
 
+    /// The id whose 128 bits these are, as a store kept them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// All 128 bits.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

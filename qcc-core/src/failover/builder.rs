@@ -12,10 +12,11 @@ use crate::breaker::{self, CircuitBreakerLayer};
 use crate::classify::{ByStatus, Classify, ErrorClassifyLayer, Timeouts};
 use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::{NoFacts, ReadFacts};
-use crate::health::TrackHealthLayer;
+use crate::health::{Health, TrackHealthLayer};
 use crate::inspect::InspectLayer;
 use crate::record::RecordSink;
 use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
+use crate::standing::StateStore;
 use crate::token::{Pool, TokenPoolLayer};
 use crate::upstream::{DecodeLayer, OriginLayer, Upstream};
 
@@ -41,6 +42,7 @@ pub struct Builder {
     sink: Option<Arc<dyn RecordSink>>,
     pools: HashMap<EndpointId, Pool>,
     before: Option<Handle>,
+    store: Option<Arc<dyn StateStore>>,
 }
 
 impl Builder {
@@ -61,6 +63,7 @@ impl Builder {
             sink: None,
             pools: HashMap::new(),
             before: None,
+            store: None,
         }
     }
 
@@ -159,6 +162,14 @@ impl Builder {
         self
     }
 
+    /// Keeps in `store` what of each endpoint must survive a restart, and goes on with what it
+    /// kept: a refused credential, and what an operator switched. By default nothing survives.
+    #[must_use]
+    pub fn keep_in(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// Takes the credentials of `endpoint` from `pool`. An endpoint that is built
     /// [with a pool](Endpoint::with_token_pool) and gets none has no credential, and nothing is
     /// sent to it. Run [`Handle::maintenance`] if credentials are refreshed.
@@ -238,7 +249,13 @@ impl Builder {
             Some(before) => before
                 .state()
                 .continued(endpoint.clone(), pool, self.breaker),
-            None => EndpointState::new(endpoint.clone(), pool, self.breaker),
+            None => {
+                let health = match &self.store {
+                    Some(store) => Health::kept(endpoint.clone(), store.clone()),
+                    None => Health::new(endpoint.clone()),
+                };
+                EndpointState::new(endpoint.clone(), health, pool, self.breaker)
+            }
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) struct EndpointState {
 impl EndpointState {
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
+        health: Health,
         pool: Option<Pool>,
         config: breaker::Config,
     ) -> Self {
@@ -54,7 +55,7 @@ impl EndpointState {
         };
         Self {
             breaker: Breaker::with_config(endpoint.clone(), config),
-            health: Health::new(endpoint.clone()),
+            health,
             tokens,
             load: Load::new(),
             endpoint,

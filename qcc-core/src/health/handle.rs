@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::snapshot::Snapshot;
 use super::state::{Ended, Failure, Over, State, Transition};
@@ -15,7 +15,8 @@ use crate::error::BoxError;
 use crate::exchange::Exchange;
 use crate::failure::{Failed, Verdict};
 use crate::guard::{Guard, Settled};
-use crate::time::{self, Duration, Instant};
+use crate::standing::StateStore;
+use crate::time::{self, Duration, Instant, SystemClock, WallClock as _};
 
 /// The health of one endpoint: given to its [layer](super::TrackHealthLayer), registered as a gate,
 /// changed by the operator. Cheap to clone; all clones are one record.
@@ -34,6 +35,8 @@ struct Shared {
     /// Bit 0 is set if anything could keep a request away, above it stands the epoch. Published
     /// under the lock; a look at an endpoint that is well needs no more than this.
     glance: AtomicU64,
+    /// Keeps what has to survive a restart.
+    store: Option<Arc<dyn StateStore>>,
 }
 
 /// A mark that is to last longer lasts so long.
@@ -51,10 +54,38 @@ impl Health {
     #[must_use]
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
         let state = State::new(endpoint.enabled());
+        Self::with_state(endpoint, state, None)
+    }
+
+    /// The record of `endpoint`, which goes on with what `store` kept of it: a refused credential
+    /// and the operator's own switch. Each change of these is given to `store` at once.
+    ///
+    /// What the operator switched counts only as long as the endpoint's configuration says the
+    /// same as it did then. The date is that of the operating system.
+    #[must_use]
+    pub fn kept(endpoint: Arc<Endpoint>, store: Arc<dyn StateStore>) -> Self {
+        let configured = endpoint.enabled();
+        let state = match store.load(endpoint.id()) {
+            Some(standing) => {
+                State::restored(&standing, configured, time::now(), SystemClock.now())
+            }
+            None => State::new(configured),
+        };
+        let health = Self::with_state(endpoint, state, Some(store));
+        health.log_restored();
+        health
+    }
+
+    fn with_state(
+        endpoint: Arc<Endpoint>,
+        state: State,
+        store: Option<Arc<dyn StateStore>>,
+    ) -> Self {
         let glance = AtomicU64::new(glance_at(&state));
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             glance,
+            store,
         });
         Self(Arc::new(View { endpoint, shared }))
     }
@@ -64,13 +95,14 @@ impl Health {
     /// hand stays.
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
-        let (before, after) = (self.0.endpoint.enabled(), endpoint.enabled());
+        let configured = endpoint.enabled();
         let shared = self.0.shared.clone();
         let continued = Self(Arc::new(View { endpoint, shared }));
-        match (before, after) {
-            (false, true) => continued.enable(),
+        let is_new = continued.change(|state| state.configure(configured));
+        match (is_new, configured) {
+            (true, true) => continued.enable(),
             (true, false) => continued.disable(),
-            _ => false,
+            (false, _) => false,
         };
         continued
     }
@@ -203,11 +235,19 @@ impl Health {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
+        let before = state.switches();
         let result = change(&mut state);
         self.0
             .shared
             .glance
             .store(glance_at(&state), Ordering::Release);
+        if state.switches() != before
+            && let Some(store) = &self.0.shared.store
+        {
+            // Under the lock: the last change is the last one that is kept.
+            let standing = state.standing(time::now(), SystemClock.now());
+            store.save(self.0.endpoint.id(), &standing);
+        }
         result
     }
 
@@ -225,6 +265,28 @@ impl Health {
         }
         if over.mark {
             self.log_switch("marked => available (its time is over)");
+        }
+    }
+
+    fn log_restored(&self) {
+        let snapshot = self.snapshot(time::now());
+        let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
+        if let Some(failure) = &snapshot.auth_failure {
+            warn!(
+                request_id = %failure.request,
+                %endpoint,
+                name,
+                status = failure.status.map(|status| status.as_u16()),
+                "health: disabled (auth_failed), as before the restart"
+            );
+        }
+        if snapshot.wanted != self.0.endpoint.enabled() {
+            let switch = if snapshot.wanted {
+                "enabled"
+            } else {
+                "disabled"
+            };
+            info!(%endpoint, name, "health: {switch} (operator), as before the restart");
         }
     }
 

@@ -14,13 +14,16 @@ use super::snapshot::{AuthFailure, LastFailure, Snapshot, Status, Unavailable};
 use crate::available::{Availability, Reason};
 use crate::exchange::RequestId;
 use crate::failure::{Blame, Kind, Verdict};
-use crate::time::{Duration, Instant};
+use crate::standing::{Refusal, Standing};
+use crate::time::{Duration, Instant, SystemTime};
 
 /// What the record of one endpoint holds.
 #[derive(Debug)]
 pub(super) struct State {
     /// What the operator wants.
     wanted: bool,
+    /// What the configuration says of that.
+    configured: bool,
     auth_failure: Option<AuthFailure>,
     /// Never [`Status::Degraded`], which is a matter of time.
     status: Status,
@@ -81,9 +84,10 @@ impl Over {
 }
 
 impl State {
-    pub(super) fn new(wanted: bool) -> Self {
+    pub(super) fn new(configured: bool) -> Self {
         Self {
-            wanted,
+            wanted: configured,
+            configured,
             auth_failure: None,
             status: Status::Unknown,
             epoch: 0,
@@ -97,6 +101,57 @@ impl State {
             last_failure: None,
             marks: Marks::default(),
         }
+    }
+
+    /// The state of an endpoint of which this was kept, at `now`, which is `date`. `configured`
+    /// is what its configuration says today.
+    pub(super) fn restored(
+        standing: &Standing,
+        configured: bool,
+        now: Instant,
+        date: SystemTime,
+    ) -> Self {
+        let mut state = Self::new(configured);
+        if standing.configured == configured {
+            state.wanted = standing.wanted;
+        }
+        if let Some(refusal) = &standing.refused {
+            let age = date.duration_since(refusal.since).unwrap_or_default();
+            // A monotonic clock may have begun later than the refusal.
+            let since = now.checked_sub(age).unwrap_or(now);
+            state.status = Status::Unhealthy;
+            state.auth_failure = Some(AuthFailure {
+                since,
+                status: refusal.status,
+                request: refusal.request.clone(),
+            });
+            state.last_failure = Some(LastFailure {
+                kind: Kind::Auth,
+                status: refusal.status,
+                at: since,
+                request: refusal.request.clone(),
+            });
+        }
+        state
+    }
+
+    /// What has to survive a restart.
+    pub(super) fn standing(&self, now: Instant, date: SystemTime) -> Standing {
+        let standing = Standing::new(self.wanted, self.configured);
+        match &self.auth_failure {
+            None => standing,
+            Some(failure) => {
+                let age = now.saturating_duration_since(failure.since);
+                let since = date.checked_sub(age).unwrap_or(date);
+                let request = failure.request.clone();
+                standing.with_refusal(Refusal::new(since, failure.status, request))
+            }
+        }
+    }
+
+    /// Changes whenever [`standing`](Self::standing) does.
+    pub(super) const fn switches(&self) -> (bool, bool, u64) {
+        (self.wanted, self.configured, self.epoch)
     }
 
     pub(super) const fn epoch(&self) -> u64 {
@@ -224,6 +279,11 @@ impl State {
             self.epoch += 1;
         }
         was_off || was_refused
+    }
+
+    /// The configuration says this now. Returns whether it said something else before.
+    pub(super) const fn configure(&mut self, configured: bool) -> bool {
+        std::mem::replace(&mut self.configured, configured) != configured
     }
 
     /// The operator does not want it used. Returns whether it was.
