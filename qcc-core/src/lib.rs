@@ -184,7 +184,13 @@ pub mod upstream;
 pub(crate) mod testing;
 
 // The Rust in the documents compiles and does what they say.
-#[cfg(all(doctest, feature = "llm", feature = "reqwest", feature = "simulate"))]
+#[cfg(all(
+    doctest,
+    feature = "llm",
+    feature = "reqwest",
+    feature = "simulate",
+    feature = "sqlite"
+))]
 mod documents {
     #[doc = include_str!("../../README.md")]
     struct Readme;

@@ -13,9 +13,7 @@ use http::StatusCode;
 use qcc_core::endpoint::{Endpoint, EndpointId};
 use qcc_core::exchange::SendKind;
 use qcc_core::record::{Answer, Record, RecordSink as _, SendRecord, SendResult, VisitRecord};
-use qcc_core::store::{
-    Config, OpenError, ReadError, Refusal, Sqlite, Standing, StateStore as _, Work,
-};
+use qcc_core::store::{Config, OpenError, ReadError, Refusal, Sqlite, Standing, Work};
 use qcc_core::time::{SystemClock, SystemTime, WallClock as _};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};

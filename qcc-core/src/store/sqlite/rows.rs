@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use super::standings::Key;
-use crate::endpoint::{Endpoint, EndpointId};
+use crate::endpoint::Endpoint;
 use crate::record::{Answer, Record};
 use crate::standing::Standing;
 use crate::store::totals::{Totals, added};
@@ -131,7 +131,7 @@ pub(super) fn ended(record: &Record) -> i64 {
 
 /// The figures of a batch of requests, minute by minute and endpoint by endpoint.
 #[derive(Default)]
-pub(super) struct Figures(HashMap<(Arc<str>, EndpointId, i64), (Arc<Endpoint>, Totals)>);
+pub(super) struct Figures(HashMap<(Key, i64), (Arc<Endpoint>, Totals)>);
 
 impl Figures {
     pub(super) fn add(&mut self, record: &Record) {
@@ -140,7 +140,7 @@ impl Figures {
         let minute = ended - ended.rem_euclid(MINUTE);
         for (endpoint, totals) in added(record) {
             self.0
-                .entry((cluster.clone(), endpoint.id(), minute))
+                .entry(((cluster.clone(), endpoint.id()), minute))
                 .or_insert_with(|| (endpoint.clone(), Totals::default()))
                 .1
                 .add(&totals);
@@ -148,7 +148,7 @@ impl Figures {
     }
 
     pub(super) async fn write(self, database: &mut SqliteConnection) -> Done {
-        for ((cluster, id, minute), (endpoint, totals)) in self.0 {
+        for (((cluster, id), minute), (endpoint, totals)) in self.0 {
             sqlx::query(
                 "INSERT INTO endpoint_metrics (cluster, endpoint_id, minute, endpoint, requests, \
                  failed, timed, latency_sum, latency_min, latency_max, input_tokens, \
