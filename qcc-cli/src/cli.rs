@@ -74,6 +74,8 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the admin API as an OpenAPI document
+    Openapi,
     /// Print the manual page
     #[command(hide = true)]
     Man,

@@ -6,13 +6,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use qcc_core::time::{Duration, Instant, SystemTime};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const DAY: i64 = 86_400_000;
 
 /// A date, in milliseconds since 1970 in UTC. Written and read as RFC 3339.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(extend("format" = "date-time"))]
 pub(crate) struct Date(i64);
 
 /// A text that is no date.

@@ -1,7 +1,7 @@
 //! The admin API: what an operator sees of a running proxy and may change in it.
 //!
 //! It has a listener of its own, on loopback unless the configuration says otherwise, and is
-//! JSON under `/admin/v1/`, beside `/metrics`, `/healthz` and `/readyz`. [`ROUTES`] lists it.
+//! JSON under `/admin/v1/`, beside `/metrics`, `/healthz` and `/readyz`. [`routes`] lists it.
 //!
 //! - Everything is read fresh at each call; nothing is cached.
 //! - Lists are paged: `?limit=` (100 unless given, at most 1,000) and `?offset=`; an empty list
@@ -19,10 +19,12 @@ pub(crate) mod fake;
 mod guard;
 mod live;
 mod member;
+mod openapi;
 mod operate;
 mod refusal;
 mod routes;
 mod sessions;
+mod signature;
 pub(crate) mod view;
 
 use std::fmt;
@@ -35,13 +37,13 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use qcc_core::exchange::RequestId;
 use qcc_core::time::{self, Duration, WallClock};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -64,7 +66,8 @@ use crate::shutdown::Phases;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::live::Live;
 pub(crate) use self::member::{Member, Operation};
-pub(crate) use self::routes::ROUTES;
+pub(crate) use self::openapi::document as openapi_document;
+pub(crate) use self::routes::routes;
 pub(crate) use self::sessions::Unbind;
 
 /// How many entries a page has unless told otherwise.
@@ -170,9 +173,11 @@ impl fmt::Debug for Admin {
 }
 
 /// Which page of a list.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 struct Paging {
+    /// How many entries, 100 unless given, at most 1000.
     limit: Option<usize>,
+    /// How many come before them.
     #[serde(default)]
     offset: usize,
 }
@@ -214,47 +219,14 @@ fn named(name: Name) -> Result<String, Refusal> {
 /// The routes over `admin`, for whom `guard` lets pass.
 pub(crate) fn router(admin: Admin, guard: Guard) -> Router {
     let mut router = Router::new();
-    for route in ROUTES {
-        let (handler, allowed) = (handler(route.path), route.method);
-        let refuse = move || async move { Refusal::method(allowed) };
-        router = router.route(route.path, handler.fallback(refuse));
+    for route in routes() {
+        let refuse = move || async move { Refusal::method(route.method) };
+        router = router.route(route.path, route.handler.fallback(refuse));
     }
     router
         .fallback(unknown_route)
         .with_state(admin)
         .layer(middleware::from_fn_with_state(guard, admit))
-}
-
-fn handler(path: &str) -> MethodRouter<Admin> {
-    match path {
-        "/healthz" => get(healthz),
-        "/readyz" => get(readyz),
-        "/metrics" => get(metrics),
-        "/admin/v1/openapi.json" => get(openapi),
-        "/admin/v1/clusters" => get(clusters),
-        "/admin/v1/clusters/{cluster}" => get(cluster),
-        "/admin/v1/endpoints" => get(endpoints),
-        "/admin/v1/endpoints/{endpoint}" => get(endpoint),
-        "/admin/v1/endpoints/{endpoint}/enable" => post(operate::enable),
-        "/admin/v1/endpoints/{endpoint}/disable" => post(operate::disable),
-        "/admin/v1/endpoints/{endpoint}/clear-limit" => post(operate::clear_limit),
-        "/admin/v1/endpoints/{endpoint}/mark" => post(operate::mark),
-        "/admin/v1/endpoints/{endpoint}/unmark" => post(operate::unmark),
-        "/admin/v1/limits/clear" => post(operate::clear_limits),
-        "/admin/v1/endpoints/{endpoint}/reset" => post(operate::reset),
-        "/admin/v1/endpoints/{endpoint}/unbind" => post(sessions::unbind_endpoint),
-        "/admin/v1/breakers/reset" => post(operate::reset_all),
-        "/admin/v1/sessions" => get(sessions::list),
-        "/admin/v1/sessions/unbind" => post(sessions::unbind_all),
-        "/admin/v1/sessions/{session}" => get(sessions::one),
-        "/admin/v1/sessions/{session}/unbind" => post(sessions::unbind),
-        "/admin/v1/session-stats" => get(sessions::stats),
-        "/admin/v1/reload" => post(reload),
-        "/admin/v1/requests" => get(requests),
-        "/admin/v1/requests/{request}" => get(request),
-        // A test asks every route of the table.
-        _ => MethodRouter::new(),
-    }
 }
 
 /// Serves `router` on `listener` until `phases` says to stop; answers that are under way may
@@ -288,7 +260,7 @@ async fn admit(State(guard): State<Guard>, request: Request<Body>, next: Next) -
 
 async fn unknown_route(request: Request<Body>) -> Refusal {
     let path = Refusal::echo(request.uri().path());
-    let routes: Vec<_> = ROUTES
+    let routes: Vec<_> = routes()
         .iter()
         .map(|route| format!("{} {}", route.method, route.path))
         .collect();
@@ -326,7 +298,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, Json<Readiness>) {
     (status, Json(Readiness { ready, message }))
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, HeaderValue); 1], String) {
     let now = admin.now();
     let endpoints: Vec<_> = admin
         .operations
@@ -339,7 +311,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn openapi() -> Json<serde_json::Value> {
-    Json(routes::openapi())
+    Json(openapi::document())
 }
 
 async fn clusters(

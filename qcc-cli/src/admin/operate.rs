@@ -5,6 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use http::StatusCode;
 use qcc_core::time::Duration;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::member::Operation;
@@ -49,9 +50,11 @@ pub(super) async fn reset_all(State(admin): State<Admin>) -> Json<Switched> {
 }
 
 /// How an endpoint is marked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub(super) struct Mark {
+    /// Why, for whoever looks.
     reason: Option<String>,
+    /// For how long, 300 unless given.
     seconds: Option<u64>,
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::fake::{Fake, healthy};
+use super::routes::Route;
 use super::*;
 
 async fn send(router: &Router, request: Request<Body>) -> (StatusCode, String, Response<()>) {
@@ -52,9 +53,9 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
     let error = &body["error"];
     assert_eq!(error["type"], "unknown_route");
     assert_eq!(error["path"], "/admin/v1/nodes");
-    let routes = error["routes"].as_array().unwrap();
-    assert_eq!(routes.len(), ROUTES.len());
-    assert!(routes.contains(&"POST /admin/v1/endpoints/{endpoint}/enable".into()));
+    let listed = error["routes"].as_array().unwrap();
+    assert_eq!(listed.len(), routes().len());
+    assert!(listed.contains(&"POST /admin/v1/endpoints/{endpoint}/enable".into()));
     assert!(error["request_id"].as_str().unwrap().starts_with("qcc-"));
 }
 
@@ -64,7 +65,7 @@ async fn every_route_of_the_table_is_served_with_its_method_only() {
     let fake = Fake::usual().with_session("sess-1", "relay");
     let (_, router) = fake.with_reload(Ok(Vec::new())).admin();
     let document = fetch(&router, "/admin/v1/openapi.json").await;
-    for route in ROUTES {
+    for route in routes() {
         let path = route
             .path
             .replace("{cluster}", "claude")
@@ -74,6 +75,7 @@ async fn every_route_of_the_table_is_served_with_its_method_only() {
         let method: Method = route.method.parse().unwrap();
         let (status, text, _) = send(&router, asking(method, &path)).await;
         assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        assert_described(&document, &route, &text);
         for other in [Method::GET, Method::POST, Method::DELETE, Method::PUT] {
             if other.as_str() == route.method {
                 continue;
@@ -85,6 +87,21 @@ async fn every_route_of_the_table_is_served_with_its_method_only() {
         }
         let summary = &document["paths"][route.path][route.method.to_lowercase()]["summary"];
         assert_eq!(*summary, route.what);
+    }
+}
+
+/// That an answer has the form which the document gives it.
+fn assert_described(document: &Value, route: &Route, answer: &str) {
+    let operation = &document["paths"][route.path][route.method.to_lowercase()];
+    let Some(json) = operation["responses"]["200"]["content"].get("application/json") else {
+        return;
+    };
+    // References are looked up in the schema itself.
+    let mut schema = document.clone();
+    schema["allOf"] = Value::Array(vec![json["schema"].clone()]);
+    let answer = serde_json::from_str(answer).unwrap();
+    if let Err(error) = jsonschema::validate(&schema, &answer) {
+        panic!("{}: {error} in {}", route.path, error.instance_path());
     }
 }
 

@@ -4,6 +4,7 @@
 //! `null`. Nothing here has room for a secret.
 
 use qcc_core::record::Record;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{Named, Outcome, answered_by};
@@ -11,7 +12,8 @@ use crate::moment::{Date, millis};
 use crate::running::Change;
 
 /// One page of a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub(crate) struct Page<T> {
     /// The entries of this page.
     pub(crate) items: Vec<T>,
@@ -36,7 +38,7 @@ impl<T> Page<T> {
 }
 
 /// A cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ClusterView {
     /// Its name.
     pub(crate) name: String,
@@ -53,7 +55,7 @@ pub(crate) struct ClusterView {
 }
 
 /// An entry that is the same endpoint as an earlier one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DuplicateView {
     /// The id of both.
     pub(crate) id: String,
@@ -64,7 +66,7 @@ pub(crate) struct DuplicateView {
 }
 
 /// A cluster and its endpoints.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ClusterStatus {
     /// The cluster.
     pub(crate) cluster: ClusterView,
@@ -75,7 +77,7 @@ pub(crate) struct ClusterStatus {
 }
 
 /// An endpoint, now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct EndpointView {
     /// Its short id.
     pub(crate) id: String,
@@ -132,7 +134,7 @@ pub(crate) struct EndpointView {
 }
 
 /// A mark that keeps requests away.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct MarkView {
     /// Why, in the words of whoever set it.
     pub(crate) reason: String,
@@ -141,7 +143,7 @@ pub(crate) struct MarkView {
 }
 
 /// The breaker of an endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct BreakerView {
     /// `closed`, `open` or `half_open`.
     pub(crate) state: String,
@@ -156,7 +158,7 @@ pub(crate) struct BreakerView {
 }
 
 /// Why an endpoint cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct OutView {
     /// The name that answers, `explain` and metrics use.
     pub(crate) reason: String,
@@ -165,7 +167,7 @@ pub(crate) struct OutView {
 }
 
 /// The last failure of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LastFailureView {
     /// What went wrong.
     pub(crate) kind: String,
@@ -179,7 +181,7 @@ pub(crate) struct LastFailureView {
 
 /// What an operation on endpoints changed. One name may stand for one endpoint in several
 /// clusters, each with a state of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Switched {
     /// Whether anything changed.
     pub(crate) changed: bool,
@@ -188,7 +190,7 @@ pub(crate) struct Switched {
 }
 
 /// What an operation changed at one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SwitchedOne {
     /// Its cluster.
     pub(crate) cluster: String,
@@ -205,7 +207,7 @@ pub(crate) struct SwitchedOne {
 }
 
 /// A session that is bound to an endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SessionView {
     /// The hash of its id; the id itself is kept nowhere.
     pub(crate) session: String,
@@ -224,7 +226,7 @@ pub(crate) struct SessionView {
 }
 
 /// The numbers of the bindings of one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SessionStatsView {
     /// The cluster.
     pub(crate) cluster: String,
@@ -241,7 +243,7 @@ pub(crate) struct SessionStatsView {
 }
 
 /// How many bindings were removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Unbound {
     /// Whether there was one.
     pub(crate) changed: bool,
@@ -250,7 +252,7 @@ pub(crate) struct Unbound {
 }
 
 /// What a reload changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Reloaded {
     /// Whether anything changed.
     pub(crate) changed: bool,
@@ -268,7 +270,7 @@ impl From<Vec<Change>> for Reloaded {
 }
 
 /// One request in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RequestView {
     /// The id.
     pub(crate) id: String,
@@ -321,7 +323,7 @@ impl From<&Record> for RequestView {
 }
 
 /// Whether traffic can be served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Readiness {
     /// Whether it can.
     pub(crate) ready: bool,

@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod explain;
 pub(crate) mod init;
 mod man;
+mod openapi;
 mod operate;
 pub(crate) mod refresh;
 pub(crate) mod requests;
@@ -53,6 +54,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),
         Command::Completions { shell } => completions::run(*shell),
+        Command::Openapi => openapi::run(),
         Command::Man => man::run(),
     };
     exit.map(ExitCode::from)

@@ -17,6 +17,7 @@ use qcc_core::endpoint::Endpoint;
 use qcc_core::error::ErrorKind;
 use qcc_core::failure::Verdict;
 use qcc_core::record::{Answer, Fate, LeftOut, Record, SendRecord, SendResult, Usage, VisitRecord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::moment::{Anchor, Date, millis};
@@ -25,7 +26,7 @@ pub(crate) use story::tell;
 
 /// One request. Fields that end in `_ms` are milliseconds; `at_ms` counts from the start of the
 /// request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Explanation {
     /// The id of the request.
     pub(crate) id: String,
@@ -62,7 +63,7 @@ pub(crate) struct Explanation {
 }
 
 /// An endpoint, as the story names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Named {
     /// Its short id.
     pub(crate) id: String,
@@ -73,7 +74,7 @@ pub(crate) struct Named {
 }
 
 /// A stay at one endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct VisitStory {
     /// Its number, from 1.
     pub(crate) number: usize,
@@ -94,7 +95,7 @@ pub(crate) struct VisitStory {
 }
 
 /// An endpoint that was left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Out {
     /// Which.
     pub(crate) endpoint: Named,
@@ -105,7 +106,7 @@ pub(crate) struct Out {
 }
 
 /// What became of a preference: `honoured`, `passed_over` or `gone`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Preference {
     /// The fate.
     pub(crate) fate: String,
@@ -116,7 +117,7 @@ pub(crate) struct Preference {
 }
 
 /// One request to an upstream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SendStory {
     /// Its number in the request, from 1.
     pub(crate) number: usize,
@@ -143,7 +144,7 @@ pub(crate) struct SendStory {
 }
 
 /// A verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Failure {
     /// What went wrong.
     pub(crate) kind: String,
@@ -158,7 +159,7 @@ pub(crate) struct Failure {
 }
 
 /// Tokens, as the answer told them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Tokens {
     /// All input tokens, cached ones included.
     pub(crate) input: Option<u64>,
@@ -169,7 +170,7 @@ pub(crate) struct Tokens {
 }
 
 /// What the client got.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Outcome {
     /// `relayed`, `interrupted`, `failed`, `canceled` or `pending`.
     pub(crate) outcome: String,

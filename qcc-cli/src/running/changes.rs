@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ pub(crate) const AT_START: [&str; 4] = ["listen", "admin", "shutdown", "warm_up"
 
 /// One key whose value is another one. Values are as `qcc config show` has them: no secret is
 /// among them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Change {
     /// The key, like `clusters.claude.endpoints.relay.weight`.
     pub(crate) key: String,
