@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::asked::{Asked, Operation};
+use super::kept::Wanted;
 use crate::facts::Dialect;
 
 /// Tokens that every prompt has.
@@ -17,6 +18,8 @@ const INPUT: u32 = 12;
 pub(super) struct Reply {
     /// The end of all ids in the answer.
     pub(super) id: String,
+    /// The end of the id of what is kept, which no other endpoint gives.
+    pub(super) kept: String,
     pub(super) text: String,
     /// In how many events the text is streamed.
     pub(super) deltas: usize,
@@ -44,6 +47,13 @@ pub(super) fn whole(asked: &Asked, reply: &Reply) -> String {
         }
         (Operation::CountTokens, _) => format!(r#"{{"input_tokens":{INPUT}}}"#),
         (Operation::Models, dialect) => models(dialect),
+        (Operation::Kept(collection, wanted), dialect) => {
+            let id = match asked.named.first() {
+                Some(id) if wanted != Wanted::Make => id,
+                _ => &collection.id(&reply.kept),
+            };
+            collection.answer(dialect, id, wanted)
+        }
         (_, dialect) => message(dialect, asked, reply),
     }
 }
@@ -142,6 +152,11 @@ impl Events {
 }
 
 impl Reply {
+    /// The id of a response.
+    pub(super) fn response_id(&self) -> String {
+        format!("resp_{}", self.kept)
+    }
+
     /// The text in as many pieces as there are to be, at least one.
     fn pieces(&self) -> impl Iterator<Item = &str> {
         let ends: Vec<_> = self
@@ -323,11 +338,11 @@ pub(super) fn response(asked: &Asked, reply: &Reply, status: &str) -> String {
     }
     format!(
         concat!(
-            r#"{{"id":"resp_{id}","object":"response","created_at":1,"status":"{status}","#,
+            r#"{{"id":"{response}","object":"response","created_at":1,"status":"{status}","#,
             r#""error":{error},"incomplete_details":null,"model":{model},"#,
             r#""output":[{output}],"usage":{usage}}}"#,
         ),
-        id = id,
+        response = reply.response_id(),
         status = status,
         error = error,
         model = model,

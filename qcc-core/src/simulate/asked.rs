@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{Method, Uri};
 use serde_json::Value;
 
+use super::kept::{self, Collection, Wanted};
 use crate::facts::Dialect;
 
 /// What a request asks for.
@@ -16,6 +17,10 @@ pub(super) struct Asked {
     /// The text of the last message.
     pub(super) prompt: String,
     pub(super) key: Option<String>,
+    /// The ids of what it names that the endpoint has to have.
+    pub(super) named: Vec<String>,
+    /// Whether the answer is to be kept, so that another request can go on from it.
+    pub(super) stores: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub(super) enum Operation {
     Generate(Form),
     CountTokens,
     Models,
+    /// Something is made in a collection, or done with what is in it.
+    Kept(&'static Collection, Wanted),
     /// A path that the simulated endpoint does not have.
     Unknown,
 }
@@ -42,7 +49,22 @@ pub(super) enum Form {
 impl Asked {
     pub(super) fn read(head: &Parts, body: &[u8]) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let (dialect, operation) = route(head, &body);
+        let mut named = kept::named(&body);
+        let (dialect, operation) = match route(head, &body) {
+            (dialect, Operation::Unknown) => match kept::wanted(head) {
+                Some((collection, only, wanted, id)) => {
+                    if wanted != Wanted::Make {
+                        named.insert(0, id);
+                    }
+                    let operation = Operation::Kept(collection, wanted);
+                    (only.unwrap_or(dialect), operation)
+                }
+                None => (dialect, Operation::Unknown),
+            },
+            known => known,
+        };
+        let is_response = dialect == Dialect::Responses;
+        let generates = matches!(operation, Operation::Generate(_));
         let in_path = model_in_path(head.uri.path());
         let model = in_path
             .or_else(|| body["model"].as_str())
@@ -53,6 +75,8 @@ impl Asked {
             model: model.to_owned(),
             prompt: prompt(&body),
             key: key(&head.headers),
+            named,
+            stores: is_response && generates && body["store"] != false,
         }
     }
 

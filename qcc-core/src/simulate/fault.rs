@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode};
 use serde_json::Value;
 
 use super::answer::{self, Reply, json};
-use super::asked::Asked;
+use super::asked::{Asked, Operation};
 use super::behaviour::{ErrorAnswer, Shape};
 use crate::facts::Dialect;
 
@@ -92,6 +92,34 @@ fn message(asked: &Asked, error: &ErrorAnswer) -> String {
             .replace("{prompt}", &asked.prompt)
             .replace("{credential}", asked.key.as_deref().unwrap_or_default()),
         None => format!("simulated {}", error.status.as_u16()),
+    }
+}
+
+/// What an account is told that does not have `id`.
+pub(super) fn not_kept(asked: &Asked, id: &str) -> ErrorAnswer {
+    let generates = matches!(asked.operation, Operation::Generate(_));
+    let (status, code, message) = match asked.dialect {
+        Dialect::Responses if id.starts_with("resp_") && generates => (
+            StatusCode::BAD_REQUEST,
+            Some("previous_response_not_found"),
+            format!("Previous response with id '{id}' not found."),
+        ),
+        Dialect::Gemini => (
+            StatusCode::FORBIDDEN,
+            None,
+            format!("You do not have permission to access the File {id} or it may not exist."),
+        ),
+        Dialect::Anthropic => (StatusCode::NOT_FOUND, None, format!("File not found: {id}")),
+        Dialect::Chat | Dialect::Responses => (
+            StatusCode::NOT_FOUND,
+            Some("not_found"),
+            format!("No such File object: {id}"),
+        ),
+    };
+    let error = ErrorAnswer::new(status).with_message(message);
+    match code {
+        Some(code) => error.with_code(code),
+        None => error,
     }
 }
 

@@ -105,12 +105,10 @@ fn plan(head: Parts, body: &RequestBody, seat: &Seat) -> Plan {
     let body = body.as_bytes().cloned().unwrap_or_default();
     let asked = Asked::read(&head, &body);
     let member = &seat.member;
-    let admitted = {
-        let mut state = member.state();
-        state.last = Some(last(head, body));
-        state.admit(asked.key.as_deref(), time::now())
-    };
-    Plan::new(&member.name, &asked, &admitted)
+    let mut state = member.state();
+    state.last = Some(last(head, body));
+    let admitted = state.admit(asked.key.as_deref(), time::now());
+    Plan::new(&member.name, &asked, &admitted, &mut state.kept)
 }
 
 fn last(mut head: Parts, body: Bytes) -> Request<Bytes> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::behaviour::Behaviour;
+use super::kept::Kept;
 use super::script::Script;
 use crate::guard::{Guard, Settled};
 use crate::time::Instant;
@@ -63,6 +64,7 @@ pub(super) struct State {
     /// Since the script was set. Never shown: the keys may be real ones.
     by_key: HashMap<Box<str>, u64>,
     pub(super) counts: Counts,
+    pub(super) kept: Kept,
     pub(super) last: Option<Request<Bytes>>,
 }
 
@@ -85,6 +87,7 @@ impl State {
             requests: 0,
             by_key: HashMap::new(),
             counts: Counts::default(),
+            kept: Kept::default(),
             last: None,
         }
     }

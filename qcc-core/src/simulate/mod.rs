@@ -7,7 +7,9 @@
 //! [`Script`] of several over time, and can be changed while it runs.
 //!
 //! It answers in all four dialects, streamed and not, and knows their model lists and token
-//! counts. Everything runs on tokio's clock, so a test that pauses it waits for nothing. Faults
+//! counts. Files, batches, containers, cached contents and stored responses can be made, looked
+//! at and deleted, each with the key that it was made with; who names one that the endpoint does
+//! not have for its key is told so, as vendors do. Everything runs on tokio's clock, so a test that pauses it waits for nothing. Faults
 //! of a connection are errors here ([`ConnectionFault`]), which a server in front of it turns
 //! into what they stand for.
 //!
@@ -37,6 +39,7 @@ mod behaviour;
 mod body;
 mod fault;
 mod future;
+mod kept;
 mod ledger;
 mod plan;
 mod script;

@@ -13,6 +13,7 @@ use super::asked::{Asked, Form, Operation};
 use super::behaviour::{Behaviour, ErrorAnswer};
 use super::body::{CloseIdle, Piece, Pieces, SocketFault};
 use super::fault;
+use super::kept::{Kept, Wanted};
 use super::ledger::Admitted;
 use crate::facts::Dialect;
 use crate::time::Duration;
@@ -30,7 +31,7 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    pub(super) fn new(endpoint: &str, asked: &Asked, admitted: &Admitted) -> Self {
+    pub(super) fn new(endpoint: &str, asked: &Asked, admitted: &Admitted, kept: &mut Kept) -> Self {
         let behaviour = &admitted.behaviour;
         let reply = reply(endpoint, asked, admitted);
         let after = match behaviour {
@@ -41,9 +42,16 @@ impl Plan {
             Behaviour::Slow { first, .. } => *first,
             _ => Duration::ZERO,
         };
-        let mut response = match error(asked, behaviour) {
+        let error = error(asked, behaviour).or_else(|| {
+            let id = kept.missing(asked)?;
+            Some(fault::not_kept(asked, id))
+        });
+        let mut response = match error {
             Some(error) => refusal(asked, &reply, &error),
-            None => good(asked, &reply, behaviour),
+            None => {
+                keep(asked, &reply, kept);
+                good(asked, &reply, behaviour)
+            }
         };
         let id = match asked.dialect {
             Dialect::Anthropic => HeaderName::from_static("request-id"),
@@ -54,6 +62,24 @@ impl Plan {
             response.headers_mut().insert(id, value);
         }
         Self::Answer { after, response }
+    }
+}
+
+/// What a good answer changes.
+fn keep(asked: &Asked, reply: &Reply, kept: &mut Kept) {
+    match asked.operation {
+        Operation::Kept(collection, Wanted::Make) => {
+            kept.insert(collection.id(&reply.kept), asked.key.clone());
+        }
+        Operation::Kept(_, Wanted::Delete) => {
+            asked
+                .named
+                .first()
+                .into_iter()
+                .for_each(|id| kept.remove(id));
+        }
+        _ if asked.stores => kept.insert(reply.response_id(), asked.key.clone()),
+        _ => {}
     }
 }
 
@@ -69,6 +95,17 @@ fn reply(endpoint: &str, asked: &Asked, admitted: &Admitted) -> Reply {
     };
     Reply {
         id: format!("sim_{}", admitted.number),
+        kept: {
+            let safe = |char: char| {
+                if char.is_ascii_alphanumeric() {
+                    char
+                } else {
+                    '-'
+                }
+            };
+            let endpoint: String = endpoint.chars().map(safe).collect();
+            format!("{endpoint}_sim_{}", admitted.number)
+        },
         text,
         deltas: admitted.deltas,
     }

@@ -547,7 +547,7 @@ async fn an_error_event_has_the_form_of_its_dialect() {
     let (_, failed) = late.split_once("event: response.failed\ndata: ").unwrap();
     let failed: Value = serde_json::from_str(failed).unwrap();
     assert_eq!(failed["sequence_number"], 5);
-    assert_eq!(failed["response"]["id"], "resp_sim_1");
+    assert_eq!(failed["response"]["id"], "resp_a_sim_1");
     for behaviour in ["error:0", "error:1"] {
         let array = meet(FORMS[8], behaviour).await.json();
         let last = array.as_array().unwrap().last().unwrap();

@@ -205,7 +205,7 @@ impl Cell<'_> {
     }
 
     fn closing(&self, events: usize) -> Vec<u8> {
-        let id = format!("resp_sim_{}", u64::from(self.bound) + 1);
+        let id = format!("resp_a_sim_{}", u64::from(self.bound) + 1);
         closing(self.dialect, events, &id).into_bytes()
     }
 
