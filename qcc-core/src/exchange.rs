@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::Extensions;
@@ -11,6 +11,7 @@ use http::Extensions;
 use crate::endpoint::Endpoint;
 use crate::facts::Facts;
 use crate::record::{Event, Fate, Record, Tier};
+use crate::resource::{Learnt, ResourceKind, Resources};
 use crate::time::{self, Instant, SystemClock, SystemTime, WallClock as _};
 use crate::visit::Visit;
 
@@ -26,12 +27,16 @@ struct Inner {
     deadline: OnceLock<Instant>,
     attempt_limit: AtomicU32,
     attempts: AtomicU32,
+    // Whether `Ledger::learnt` says anything. Published under the lock.
+    has_learnt: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
 struct Ledger {
     record: Draft,
     choice: Option<Choice>,
+    credential: Option<Arc<str>>,
+    learnt: Learnt,
 }
 
 #[expect(
@@ -69,9 +74,12 @@ impl Exchange {
             deadline: OnceLock::new(),
             attempt_limit: AtomicU32::new(u32::MAX),
             attempts: AtomicU32::new(0),
+            has_learnt: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
                 record: Draft::Open(Record::new(id.clone(), date)),
                 choice: None,
+                credential: None,
+                learnt: Learnt::default(),
             }),
             id,
         }))
@@ -232,6 +240,45 @@ impl Exchange {
             endpoint,
             preference,
         });
+    }
+
+    /// The name of the credential that the committed answer was got with, if the request has to
+    /// do with resources.
+    pub(crate) fn credential(&self) -> Option<Arc<str>> {
+        self.ledger().credential.clone()
+    }
+
+    /// Notes the credential that an answer is committed with, before that answer goes up.
+    pub(crate) fn set_credential(&self, name: Option<Arc<str>>) {
+        self.ledger().credential = name;
+    }
+
+    /// Notes what was made, before the bytes that tell it go up.
+    pub(crate) fn made(&self, made: Resources) {
+        if !made.is_empty() {
+            self.learn(|learnt| learnt.made.extend(made));
+        }
+    }
+
+    /// Notes that the endpoint of the visit does not have what the request names.
+    pub(crate) fn missing(&self, kind: ResourceKind) {
+        self.learn(|learnt| learnt.missing = Some(kind));
+    }
+
+    fn learn(&self, change: impl FnOnce(&mut Learnt)) {
+        let mut ledger = self.ledger();
+        change(&mut ledger.learnt);
+        self.0.has_learnt.store(true, Ordering::Release);
+    }
+
+    /// What was learnt of resources since this was last asked. One atomic load if that is nothing.
+    pub(crate) fn take_learnt(&self) -> Option<Learnt> {
+        if !self.0.has_learnt.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut ledger = self.ledger();
+        self.0.has_learnt.store(false, Ordering::Release);
+        Some(mem::take(&mut ledger.learnt))
     }
 
     /// Notes `event` in the record.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use smallvec::SmallVec;
 
+use crate::resource::{Named, ResourceKind};
+
 /// The API form of a route. Dialects are told apart and never translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -92,6 +94,10 @@ pub struct Facts {
     pub client: ClientId,
     /// Body fields that may name a session, in the order in which they were found.
     pub session_fields: SmallVec<[(BodyField, Box<str>); 1]>,
+    /// The resources that the request names, those that decide where it belongs first.
+    pub resources: SmallVec<[Named; 1]>,
+    /// What the request makes, so that its answer may tell the id of one; `None` if nothing.
+    pub makes: Option<ResourceKind>,
 }
 
 impl Facts {

@@ -35,6 +35,9 @@ pub trait Guard: Sized {
         let _ = status;
     }
 
+    /// A piece of the committed answer is about to go up.
+    fn pass(&mut self) {}
+
     /// The visit failed before its commit point. Gives the error that goes up.
     fn fail(self, error: BoxError) -> BoxError {
         error
@@ -170,6 +173,9 @@ where
         let mut this = self.project();
         Poll::Ready(match ready!(this.body.as_mut().poll_frame(cx)) {
             Some(Ok(frame)) => {
+                if let Some(guard) = this.guard {
+                    guard.pass();
+                }
                 if this.body.is_end_stream() {
                     settle(this.guard, Settled::Clean);
                 }

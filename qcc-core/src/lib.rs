@@ -159,6 +159,7 @@ pub mod failure;
 pub mod guard;
 pub mod inspect;
 pub mod record;
+pub mod resource;
 pub mod standing;
 pub mod time;
 pub mod visit;

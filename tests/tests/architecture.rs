@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qcc_tests::source::{Named, Source, files};
 
-const VOCABULARY: [&str; 13] = [
+const VOCABULARY: [&str; 14] = [
     "available",
     "body",
     "credential",
@@ -29,6 +29,7 @@ const VOCABULARY: [&str; 13] = [
     "failure",
     "guard",
     "record",
+    "resource",
     "standing",
     "time",
     "visit",

@@ -16,6 +16,12 @@ pub struct Config {
     /// How long a session waits for its endpoint to cool down before it moves; 30 s by default.
     /// While it waits, its requests go elsewhere one by one.
     pub patience: Duration,
+    /// How long it is known who has a resource, after the last answer that showed it; 30 d by
+    /// default.
+    pub resource_ttl: Duration,
+    /// Of how many resources the owner is known at most; 100,000 by default, about 16 MB. The
+    /// least recently used one is forgotten first.
+    pub resource_capacity: NonZeroUsize,
 }
 
 impl Config {
@@ -39,6 +45,20 @@ impl Config {
         self.patience = patience;
         self
     }
+
+    /// The same with another time for which owners of resources are known.
+    #[must_use]
+    pub const fn with_resource_ttl(mut self, ttl: Duration) -> Self {
+        self.resource_ttl = ttl;
+        self
+    }
+
+    /// The same with another number of resources whose owner is known.
+    #[must_use]
+    pub const fn with_resource_capacity(mut self, capacity: NonZeroUsize) -> Self {
+        self.resource_capacity = capacity;
+        self
+    }
 }
 
 impl Default for Config {
@@ -47,6 +67,8 @@ impl Default for Config {
             ttl: Duration::from_secs(18_000),
             capacity: const { NonZeroUsize::new(100_000).unwrap() },
             patience: Duration::from_secs(30),
+            resource_ttl: Duration::from_secs(30 * 86_400),
+            resource_capacity: const { NonZeroUsize::new(100_000).unwrap() },
         }
     }
 }

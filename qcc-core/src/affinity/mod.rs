@@ -1,4 +1,5 @@
-//! Keeps a conversation on the endpoint that answered it, while that endpoint is usable.
+//! Keeps a conversation on the endpoint that answered it, while that endpoint is usable, and
+//! sends what names a resource to the account that has it.
 //!
 //! Prompt caches belong to one account, so a conversation that moves pays for its whole history
 //! again. [`Affinity`] stands between Retry and Balance: it asks an [`AffinityKey`] for the
@@ -16,6 +17,18 @@
 //! - *invalidate*: the endpoint is lost and nobody answered, or it failed in this visit and is
 //!   to blame, be it after its answer was committed. A fault of the caller changes nothing, nor
 //!   does a request that is cancelled.
+//!
+//! # Resources
+//!
+//! A file, a batch or a stored response exists in one account. A request that names one
+//! ([`Facts::resources`](crate::facts::Facts::resources)) goes to the endpoint and credential
+//! that have it, or fails with [`OwnerUnavailable`](crate::error::OwnerUnavailable): here alone
+//! affinity can make a request fail. Who has what is learnt from answers: from one that tells
+//! what was made ([`Watch::made`](crate::classify::Watch::made)), before the client gets to know
+//! it, and from every success of a request that is about a resource. It is forgotten with the
+//! resource: when that is deleted, or when its owner says that it is not there. A resource
+//! whose owner is not known ties nobody. A session whose request was answered by an owner is
+//! bound there.
 //!
 //! Bindings live in memory and are gone after a restart; see [`Sessions`], the handle through
 //! which they are read and removed.
@@ -47,10 +60,12 @@ mod config;
 mod future;
 mod key;
 mod layer;
+mod owners;
 mod sessions;
 mod state;
 #[cfg(test)]
 mod tests;
+mod ties;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -66,15 +81,16 @@ pub use self::key::{AffinityKey, NoAffinity};
 pub use self::layer::AffinityLayer;
 pub use self::sessions::{Bound, Sessions, Stats};
 
-use self::future::Session;
 use self::state::Key;
+use self::ties::{Session, Ties};
 use crate::error::BoxError;
 use crate::guard::Guarded;
 use crate::record::{Event, SessionHash};
 use crate::time;
 use crate::visit::{Preferred, Visit};
 
-/// Prefers, for each request of a session, the endpoint that the session is bound to.
+/// Prefers, for each request of a session, the endpoint that the session is bound to, and wants,
+/// for each request that names a resource, the owner of that.
 #[derive(Clone, Debug)]
 pub struct Affinity<S> {
     inner: S,
@@ -107,30 +123,55 @@ impl<S> Affinity<S> {
         self.inner
     }
 
-    /// The session of the request with this head, and in `head` where it should go.
-    fn prefer(&self, head: &mut Parts) -> Option<Session> {
+    /// The ties of the request with this head, and in `head` where it should go.
+    fn prefer(&self, head: &mut Parts) -> Option<Ties> {
         let visit = Visit::of(&mut head.extensions);
-        // Somebody above knows better where this request belongs.
-        if visit.preferred.is_some() {
-            return None;
-        }
+        // Somebody above may know better where this request belongs.
+        let free = visit.preferred.is_none();
         let first = visit.number == 1;
         let exchange = visit.exchange.clone();
         let facts = exchange.facts();
-        let session = SessionHash::of(&self.key.key(head, facts)?);
         let client = facts.client;
-        let key = Key { client, session };
-        let now = time::now();
-        let bound = self.sessions.bound(key, now);
-        if first {
-            exchange.note(Event::Session(session), now);
+        let named = &facts.resources;
+        let session = self
+            .key
+            .key(head, facts)
+            .filter(|_| free)
+            .map(|id| SessionHash::of(&id));
+        if session.is_none() && named.is_empty() && facts.makes.is_none() {
+            return None;
         }
-        Visit::of(&mut head.extensions).preferred = bound.map(Preferred::soft);
-        Some(Session {
+
+        let now = time::now();
+        let owner = match named.is_empty() {
+            false if free => {
+                let keys = named.iter().map(|named| (client, named.resource));
+                self.sessions.owner(keys, now)
+            }
+            _ => None,
+        };
+        let session = session.map(|session| {
+            if first {
+                exchange.note(Event::Session(session), now);
+            }
+            let key = Key { client, session };
+            let bound = self.sessions.bound(key, now);
+            Session { key, bound }
+        });
+        let bound = session.and_then(|session| session.bound);
+        let id = owner.as_ref().map(|owner| owner.endpoint);
+        if free {
+            Visit::of(&mut head.extensions).preferred = match owner {
+                Some(owner) => Some(Preferred::hard(owner.endpoint, owner.credential)),
+                None => bound.map(Preferred::soft),
+            };
+        }
+        Some(Ties {
             sessions: self.sessions.clone(),
-            key,
-            bound,
             exchange,
+            session,
+            owner: id,
+            method: head.method.clone(),
         })
     }
 }
@@ -151,8 +192,8 @@ where
 
     fn call(&mut self, request: Request<R>) -> ResponseFuture<S::Future> {
         let (mut head, body) = request.into_parts();
-        let session = self.prefer(&mut head);
+        let ties = self.prefer(&mut head);
         let request = Request::from_parts(head, body);
-        ResponseFuture::new(self.inner.call(request), session)
+        ResponseFuture::new(self.inner.call(request), ties)
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::config::Config;
+use super::owners::{self, Owner, Owners};
 use super::state::{Binding, Key, Table, Visited};
 use crate::endpoint::EndpointId;
 use crate::facts::ClientId;
@@ -15,15 +16,17 @@ use crate::time::{self, Duration, Instant};
 /// How often [`Sessions::maintenance`] removes what is expired.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
 
-/// The sessions and the endpoints that they are bound to. A clone is the same sessions.
+/// The sessions and the endpoints that they are bound to, and the resources and their owners. A
+/// clone is the same sessions.
 ///
 /// They live in memory only: after a restart every session is free, and is bound again at its
-/// next success.
+/// next success; the owner of a resource is known again when an answer has shown it.
 #[derive(Clone)]
 pub struct Sessions(Arc<Mutex<State>>);
 
 struct State {
     table: Table,
+    owners: Owners,
     config: Config,
 }
 
@@ -31,8 +34,12 @@ impl Sessions {
     /// No sessions yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let table = Table::new();
-        Self(Arc::new(Mutex::new(State { table, config })))
+        let (table, owners) = (Table::new(), Owners::new());
+        Self(Arc::new(Mutex::new(State {
+            table,
+            owners,
+            config,
+        })))
     }
 
     /// Changes the settings. Bindings stay; a new lifetime counts for them, too, and a smaller
@@ -64,6 +71,7 @@ impl Sessions {
             expired: 0,
             endpoints: BTreeMap::new(),
             ttl: state.config.ttl,
+            resources: state.owners.len(),
         };
         for (_, binding) in state.table.iter() {
             stats.total += 1;
@@ -99,7 +107,12 @@ impl Sessions {
 
     /// Removes what is expired. Returns how many bindings that were.
     pub fn sweep(&self, now: Instant) -> usize {
-        let State { table, config } = &mut *self.state();
+        let State {
+            table,
+            owners,
+            config,
+        } = &mut *self.state();
+        owners.sweep(config, now);
         table.remove_if(|_, binding| binding.is_expired(config, now))
     }
 
@@ -122,12 +135,28 @@ impl Sessions {
 
     /// The endpoint that `key` is bound to.
     pub(super) fn bound(&self, key: Key, now: Instant) -> Option<EndpointId> {
-        let State { table, config } = &mut *self.state();
+        let State { table, config, .. } = &mut *self.state();
         table.get(key, config, now)
     }
 
+    /// The owner of the first of these that has a known one.
+    pub(super) fn owner(
+        &self,
+        mut keys: impl Iterator<Item = owners::Key>,
+        now: Instant,
+    ) -> Option<Owner> {
+        let State { owners, config, .. } = &mut *self.state();
+        keys.find_map(|key| owners.get(key, config, now).cloned())
+    }
+
+    /// Changes what is known of owners.
+    pub(super) fn change_owners<T>(&self, change: impl FnOnce(&mut Owners, &Config) -> T) -> T {
+        let State { owners, config, .. } = &mut *self.state();
+        change(owners, config)
+    }
+
     pub(super) fn conclude(&self, key: Key, visited: Visited, now: Instant) -> Option<Transition> {
-        let State { table, config } = &mut *self.state();
+        let State { table, config, .. } = &mut *self.state();
         table.conclude(key, visited, config, now)
     }
 
@@ -211,4 +240,6 @@ pub struct Stats {
     pub endpoints: BTreeMap<EndpointId, usize>,
     /// How long a binding lives after the last success.
     pub ttl: Duration,
+    /// How many resources have a known owner.
+    pub resources: usize,
 }

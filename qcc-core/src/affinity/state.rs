@@ -40,7 +40,8 @@ impl Binding {
 pub(super) struct Visited {
     /// The endpoint that the session was bound to when the visit began.
     pub(super) bound: Option<EndpointId>,
-    /// What became of the preference for it.
+    /// What became of the preference for it; [`Fate::Owned`] if the visit went to the owner of
+    /// what the request names, whoever was preferred by its session.
     pub(super) fate: Option<Fate>,
     /// How the visit ended.
     pub(super) end: End,
@@ -92,6 +93,9 @@ impl Table {
         config: &Config,
         now: Instant,
     ) -> Option<Transition> {
+        if let (Some(Fate::Owned), End::Answered(endpoint)) = (visited.fate, visited.end) {
+            return self.settle(key, endpoint, config, now);
+        }
         let Some(bound) = visited.bound else {
             return match visited.end {
                 End::Answered(endpoint) => self.confirm(key, endpoint, config, now),
@@ -140,6 +144,24 @@ impl Table {
                 Some(Transition::Bound)
             }
         }
+    }
+
+    /// Binds a session to the owner of what it names, wherever it was before: the rest of it
+    /// will name the same.
+    fn settle(
+        &mut self,
+        key: Key,
+        owner: EndpointId,
+        config: &Config,
+        now: Instant,
+    ) -> Option<Transition> {
+        let bound = self.get(key, config, now);
+        self.bind(key, owner, config, now);
+        Some(match bound {
+            Some(bound) if bound == owner => Transition::Refreshed,
+            Some(_) => Transition::Rebound,
+            None => Transition::Bound,
+        })
     }
 
     /// Moves the binding from `lost` to the endpoint that answered.
@@ -436,6 +458,29 @@ mod tests {
                 assert_eq!(bound.at().is_none(), ends);
             }
         }
+    }
+
+    // AFF-19, AFF-20
+    #[test]
+    fn a_session_settles_at_the_owner_of_what_it_names() {
+        let owned = Some(Fate::Owned);
+        let mut bound = Bound::to_a();
+        let at_a = End::Answered(endpoint("a"));
+        let at_b = End::Answered(endpoint("b"));
+        let a = Some(endpoint("a"));
+        assert_eq!(bound.visit(a, owned, at_a), Some(Transition::Refreshed));
+        assert_eq!(bound.visit(a, owned, at_b), Some(Transition::Rebound));
+        assert_eq!(bound.at(), Some(endpoint("b")));
+        bound.table.remove_if(|_, _| true);
+        assert_eq!(bound.visit(None, owned, at_b), Some(Transition::Bound));
+
+        // An owner that failed is left only by the sessions that are bound there.
+        let verdict = Verdict::new(Kind::Server);
+        let failed = End::Failed(endpoint("c"), verdict);
+        assert_eq!(bound.visit(Some(endpoint("b")), owned, failed), None);
+        let failed = End::Failed(endpoint("b"), verdict);
+        let transition = bound.visit(Some(endpoint("b")), owned, failed);
+        assert_eq!(transition, Some(Transition::Invalidated));
     }
 
     // AFF-10

@@ -22,6 +22,8 @@ const LINGER: Duration = Duration::from_millis(50);
 pub struct WatchedBody<B> {
     body: Option<B>,
     watch: Option<Box<dyn Watch>>,
+    // Whether it may tell of resources that were made.
+    makes: bool,
     // The next bytes, once nothing more comes: a server that knows the length of an answer does
     // not ask for its end.
     last: Option<Bytes>,
@@ -76,10 +78,12 @@ impl<B> WatchedBody<B> {
         timer: Timer,
     ) -> Self {
         let mut this = Self::new(body, tail, exchange, silence, last_byte, timer);
+        this.makes = this.ending.exchange.facts().makes.is_some();
         this.watch = Some(watch);
         this.tail = tail;
         // What was held goes out now, however old it is.
         this.last_sent = time::now();
+        this.learn();
         if tail == Tail::Ended {
             this.body = None;
         }
@@ -97,6 +101,7 @@ impl<B> WatchedBody<B> {
         Self {
             body: Some(body),
             watch: None,
+            makes: false,
             last: None,
             tail,
             broken: None,
@@ -109,6 +114,15 @@ impl<B> WatchedBody<B> {
                 bytes: 0,
                 noted: false,
             },
+        }
+    }
+
+    /// Tells which resources were made, before the bytes that say so are released.
+    fn learn(&mut self) {
+        if self.makes
+            && let Some(watch) = &mut self.watch
+        {
+            self.ending.exchange.made(watch.made());
         }
     }
 
@@ -220,6 +234,7 @@ where
                 if self.body.as_ref().is_some_and(Body::is_end_stream) {
                     self.end_or_break(None, None);
                 }
+                self.learn();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
@@ -228,6 +243,7 @@ where
             }
             Poll::Ready(None) => {
                 self.end_or_break(None, None);
+                self.learn();
                 Poll::Ready(None)
             }
             Poll::Pending if self.tail == Tail::Complete => {

@@ -11,6 +11,7 @@ use crate::credential::Credential;
 use crate::facts::Facts;
 use crate::failure::{Failed, Kind, Verdict, find};
 use crate::record::Usage;
+use crate::resource::{ResourceKind, Resources};
 use crate::time::{Duration, Instant};
 
 /// What was sent, for the one who judges the answer.
@@ -39,6 +40,14 @@ pub trait Classify: fmt::Debug + Send + Sync + 'static {
     /// The verdict on an answer that [`head`](Self::head) called a failure. `body` is what could
     /// be read of it: at most 64 KiB, perhaps nothing.
     fn failure(&self, sent: Sent<'_>, head: &Parts, body: &[u8], now: Instant) -> Verdict;
+
+    /// The kind of the resources that the request names and that are not there, if the failed
+    /// answer says so. Asked only where [`Facts::resources`](crate::facts::Facts::resources)
+    /// names some; `body` as for [`failure`](Self::failure). `None` by default.
+    fn missing(&self, sent: Sent<'_>, head: &Parts, body: &[u8]) -> Option<ResourceKind> {
+        let _ = (sent, head, body);
+        None
+    }
 
     /// The verdict on an error of the upstream service itself. By default a time-out where the
     /// chain of sources holds one of the operating system's, else what
@@ -111,6 +120,13 @@ pub trait Watch: Send + 'static {
     /// What the answer said about tokens so far.
     fn usage(&self) -> Option<Usage> {
         None
+    }
+
+    /// What the answer told since this was last asked of resources that were made for it. Asked
+    /// before the bytes that tell it are released, and only of answers that may make some:
+    /// [`Facts::makes`](crate::facts::Facts::makes). Nothing by default.
+    fn made(&mut self) -> Resources {
+        Resources::new()
     }
 }
 

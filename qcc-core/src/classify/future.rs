@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderValue, Response};
@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::body::{Tail, WatchedBody};
 use super::config::Silence;
+use super::failing::Failing;
 use super::{Classify, Plan, Progress, Sent, Timeouts, Watch};
 use crate::credential::Credential;
 use crate::error::BoxError;
@@ -20,11 +21,6 @@ use crate::exchange::Exchange;
 use crate::failure::{Blame, Failed, Kind, Verdict, Wait};
 use crate::record::Event;
 use crate::time::{self, Duration, Instant, Timer};
-
-/// A failed answer is read up to so many bytes …
-const FAILED_BYTES: usize = 64 * 1024;
-/// … and for so long, so that keeping it holds no connection.
-const FAILED_TIME: Duration = Duration::from_secs(5);
 
 pin_project! {
     /// The future of [`ErrorClassify`](super::ErrorClassify): ready when the answer is
@@ -67,13 +63,6 @@ struct Held<B> {
     bytes: usize,
     first_byte: Option<Instant>,
     last_byte: Instant,
-}
-
-struct Failing<B> {
-    head: Parts,
-    body: B,
-    read: BytesMut,
-    until: Instant,
 }
 
 impl<F, B> ResponseFuture<F, B> {
@@ -180,7 +169,6 @@ impl Judge {
         response: Response<B>,
     ) -> Result<State<F, B>, Response<WatchedBody<B>>> {
         let now = time::now();
-        let latest = now + FAILED_TIME;
         let (head, body) = response.into_parts();
         self.exchange.note(Event::Status(head.status), now);
         match self.classify.head(self.sent(), &head) {
@@ -195,17 +183,10 @@ impl Judge {
                 }),
             }),
             Plan::Fail => Ok(State::Failing {
-                failing: Some(Failing {
-                    head,
-                    body,
-                    read: BytesMut::new(),
-                    until: self
-                        .exchange
-                        .deadline()
-                        .map_or(latest, |deadline| deadline.min(latest)),
-                }),
+                failing: Some(Failing::new(head, body, now, self.exchange.deadline())),
             }),
             Plan::Pass => {
+                self.note_credential();
                 self.exchange.note(Event::Committed, now);
                 let exchange = self.exchange.clone();
                 let body = WatchedBody::passing(body, exchange, self.silence, now);
@@ -215,6 +196,7 @@ impl Judge {
     }
 
     fn commit<B>(&self, held: Held<B>, tail: Tail, timer: Timer) -> Response<WatchedBody<B>> {
+        self.note_credential();
         self.exchange.note(Event::Committed, time::now());
         let mut head = held.head;
         if tail != Tail::Ended {
@@ -231,6 +213,15 @@ impl Judge {
             timer,
         );
         Response::from_parts(head, body)
+    }
+
+    /// Tells with which credential the answer is got: what it makes belongs to that one.
+    fn note_credential(&self) {
+        let facts = self.exchange.facts();
+        if facts.makes.is_some() || !facts.resources.is_empty() {
+            let name = self.credential.as_ref().map(|known| known.name().clone());
+            self.exchange.set_credential(name);
+        }
     }
 
     /// The error of a service that gave no answer.
@@ -253,9 +244,13 @@ impl Judge {
     /// The verdict on an answer whose body was read.
     fn give_verdict<B>(&self, failing: Failing<B>) -> BoxError {
         let Failing { mut head, read, .. } = failing;
-        let verdict = self
-            .classify
-            .failure(self.sent(), &head, &read, time::now());
+        let sent = self.sent();
+        let verdict = self.classify.failure(sent, &head, &read, time::now());
+        if !sent.facts.resources.is_empty()
+            && let Some(kind) = self.classify.missing(sent, &head, &read)
+        {
+            self.exchange.missing(kind);
+        }
         // The body may have been cut, and it is whole in memory now.
         head.headers.remove(CONTENT_LENGTH);
         head.headers.remove(TRANSFER_ENCODING);
@@ -403,40 +398,6 @@ where
         } else {
             Err(judge.timed_out(Wait::Idle))
         })
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Failing<B> {
-    /// Ready when the body was read, as far as it can be and may be.
-    fn poll(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<()> {
-        loop {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        let room = FAILED_BYTES - self.read.len();
-                        self.read.extend_from_slice(&data[..data.len().min(room)]);
-                        if data.len() >= room {
-                            self.read.truncate(end_of_character(&self.read));
-                            return Poll::Ready(());
-                        }
-                    }
-                }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending => return timer.poll_until(cx, self.until),
-            }
-        }
-    }
-}
-
-/// Where `text`, which was cut somewhere, ends if a character that was cut is left out.
-fn end_of_character(text: &[u8]) -> usize {
-    // A character has at most four bytes.
-    let last = text.len().saturating_sub(4);
-    let tail = &text[last..];
-    let first = tail.iter().rposition(|byte| byte & 0xC0 != 0x80);
-    match first {
-        Some(first) if std::str::from_utf8(&tail[first..]).is_err() => last + first,
-        _ => text.len(),
     }
 }
 

@@ -18,6 +18,7 @@
 mod body;
 mod classifier;
 mod config;
+mod failing;
 mod future;
 mod layer;
 mod status;

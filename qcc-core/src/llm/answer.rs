@@ -9,6 +9,7 @@ use super::document::Document;
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
 use crate::record::Usage;
+use crate::resource::Resources;
 use crate::stream::{Rules, Watcher};
 use crate::time::Instant;
 
@@ -155,5 +156,9 @@ impl<R: Rules + From<Judge>> Watch for Answer<R> {
             Form::Events(watcher) => watcher.usage(),
             Form::Document(document) => document.usage(),
         }
+    }
+
+    fn made(&mut self) -> Resources {
+        self.watch().map(|watch| watch.made()).unwrap_or_default()
     }
 }

@@ -1,14 +1,18 @@
 //! The events of Anthropic Messages.
 
 use std::borrow::Cow;
+use std::mem;
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::classifier::Judge;
+use super::document::Ided;
 use super::json::{Object, Says, object, text, type_of};
+use super::resources::is_id;
 use super::usage::Tokens;
 use crate::record::Usage;
+use crate::resource::{Resource, ResourceKind, Resources};
 use crate::stream::{Event, Meaning, Rules};
 use crate::time::Instant;
 
@@ -25,6 +29,7 @@ pub(super) struct Anthropic {
     judge: Judge,
     tokens: Tokens,
     ended: bool,
+    made: Resources,
 }
 
 impl From<Judge> for Anthropic {
@@ -33,20 +38,24 @@ impl From<Judge> for Anthropic {
             judge,
             tokens: Tokens::default(),
             ended: false,
+            made: Resources::new(),
         }
     }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Start {
-    message: Object<Message>,
+struct Start<'a> {
+    #[serde(borrow)]
+    message: Object<Message<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Message {
+struct Message<'a> {
     usage: Object<Tokens>,
+    #[serde(borrow)]
+    container: Object<Ided<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,6 +78,16 @@ struct MessageDelta<'a> {
 struct Delta<'a> {
     #[serde(borrow, deserialize_with = "text")]
     stop_reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    container: Object<Ided<'a>>,
+}
+
+impl Anthropic {
+    fn note_container(&mut self, container: Object<Ided<'_>>) {
+        if let Some(id) = container.0.id.filter(|id| is_id(id)) {
+            self.made.push(Resource::new(ResourceKind::Container, &id));
+        }
+    }
 }
 
 impl Rules for Anthropic {
@@ -87,9 +106,11 @@ impl Rules for Anthropic {
         match name {
             b"ping" | b"content_block_stop" => Meaning::Preamble,
             b"message_start" => {
-                if let Some(start) = object::<Start>(data) {
+                if let Some(start) = object::<Start<'_>>(data) {
+                    let message = start.message.0;
                     // The output of the start is a placeholder.
-                    self.tokens = start.message.0.usage.0.without_output();
+                    self.tokens = message.usage.0.without_output();
+                    self.note_container(message.container);
                 }
                 Meaning::Preamble
             }
@@ -106,6 +127,7 @@ impl Rules for Anthropic {
                 if let Some(delta) = object::<MessageDelta<'_>>(data) {
                     self.tokens = self.tokens.updated(delta.usage.0);
                     self.ended |= delta.delta.0.stop_reason.is_some();
+                    self.note_container(delta.delta.0.container);
                 }
                 Meaning::Output
             }
@@ -134,5 +156,9 @@ impl Rules for Anthropic {
 
     fn usage(&self) -> Option<Usage> {
         self.tokens.usage()
+    }
+
+    fn made(&mut self) -> Resources {
+        mem::take(&mut self.made)
     }
 }

@@ -1,21 +1,27 @@
 //! The classifier of LLM answers.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, LazyLock};
 
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::response::Parts;
+use memchr::memmem::{self, Finder};
 
 use super::answer::{Answer, Limits};
 use super::anthropic::Anthropic;
 use super::chat::Chat;
-use super::document::{Finding, examine};
+use super::document::{Finding, Told, examine};
 use super::errors::{Evidence, judge};
 use super::gemini::Gemini;
+use super::receipt::Receipt;
+use super::resources::{is_id, values};
 use super::responses::Responses;
 use crate::classify::{Classify, Hold, Plan, Sent, Watch};
 use crate::credential::Credential;
 use crate::facts::{Dialect, Facts, Operation};
 use crate::failure::{Kind, Verdict};
+use crate::resource::{Named, Resource, ResourceKind, Resources, Role};
 use crate::stream::{HOLD, Meaning};
 use crate::time::{Instant, SystemClock, WallClock};
 
@@ -24,6 +30,19 @@ const DOCUMENT_HOLD: Hold = Hold {
     bytes: 8 * 1024 * 1024,
     time: None,
 };
+
+/// So many places of an answer that name a container are looked at.
+const CONTAINERS: u32 = 64;
+
+/// What upstreams say that do not have what the body of a request names.
+const NOT_THERE: [(&[u8], ResourceKind); 6] = [
+    (b"previous_response_not_found", ResourceKind::Response),
+    (b"File not found: ", ResourceKind::File),
+    (b"No such File object: ", ResourceKind::File),
+    (b"permission to access the File ", ResourceKind::File),
+    (b"CachedContent not found", ResourceKind::CachedContent),
+    (b"Container with id ", ResourceKind::Container),
+];
 
 /// Judges the answers of LLM APIs.
 ///
@@ -106,10 +125,14 @@ impl Classify for LlmClassifier {
         if facts.operation != Operation::Generate {
             // A redirect or a 304 of a file is an answer like any other.
             let status = head.status;
-            return if status.is_client_error() || status.is_server_error() {
-                Plan::Fail
-            } else {
-                Plan::Pass
+            return match facts.makes {
+                _ if status.is_client_error() || status.is_server_error() => Plan::Fail,
+                Some(kind) if Receipt::is_one(head) => {
+                    let about = |named: &Named| named.role != Role::Mention;
+                    let about_another = facts.resources.iter().any(about);
+                    Plan::Watch(Box::new(Receipt::new(kind, about_another)))
+                }
+                _ => Plan::Pass,
             };
         }
         match facts.dialect {
@@ -152,6 +175,25 @@ impl Classify for LlmClassifier {
             },
         }
     }
+
+    fn missing(&self, sent: Sent<'_>, head: &Parts, body: &[u8]) -> Option<ResourceKind> {
+        let facts = sent.facts;
+        let gone = matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+        match facts.operation {
+            // The path names it, and the path is what is not found.
+            Operation::Other if gone => {
+                let mut named = facts.resources.iter();
+                let subject = named.find(|named| named.role == Role::Subject)?;
+                Some(subject.resource.kind())
+            }
+            _ if head.status.is_client_error() => {
+                let mut known = NOT_THERE.iter();
+                let said = known.find(|(text, _)| memmem::find(body, text).is_some())?;
+                Some(said.1)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Judges what an answer says about itself: everything that is needed for it outlives the head.
@@ -171,6 +213,7 @@ impl Judge {
             model: sent.facts.model.clone(),
             stream: sent.facts.stream,
             client: sent.facts.client,
+            makes: sent.facts.makes,
             ..Facts::default()
         };
         Self {
@@ -178,6 +221,47 @@ impl Judge {
             credential: sent.credential.cloned(),
             clock,
         }
+    }
+
+    /// What the request makes.
+    pub(super) const fn makes(&self) -> Option<ResourceKind> {
+        self.facts.makes
+    }
+
+    /// What `whole` tells of resources that were made, which is an answer that is not streamed.
+    pub(super) fn made(&self, told: &Told<'_>, whole: &[u8]) -> Resources {
+        static CONTAINER: LazyLock<Finder<'static>> =
+            LazyLock::new(|| Finder::new("\"container_id"));
+        let mut made = Resources::new();
+        let mut note = |kind, id: &str| {
+            let resource = Resource::new(kind, id);
+            if is_id(id) && !made.contains(&resource) {
+                made.push(resource);
+            }
+        };
+        let Some(makes) = self.makes() else {
+            return made;
+        };
+        if let (ResourceKind::Response, Some(id)) = (makes, &told.id) {
+            note(makes, id);
+        }
+        if let Some(id) = &told.container {
+            note(ResourceKind::Container, id);
+        }
+        if self.facts.dialect == Some(Dialect::Responses) {
+            // Items name the containers in which they were made.
+            let mut left = CONTAINERS;
+            values(whole, &CONTAINER, |id| {
+                note(ResourceKind::Container, id);
+                left -= 1;
+                if left == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        }
+        made
     }
 
     /// The verdict on the JSON of an error.
@@ -203,7 +287,7 @@ impl Judge {
 }
 
 /// Whether the body is encoded still, because no layer below has decoded it.
-fn is_encoded(head: &Parts) -> bool {
+pub(super) fn is_encoded(head: &Parts) -> bool {
     head.headers
         .get_all(CONTENT_ENCODING)
         .iter()

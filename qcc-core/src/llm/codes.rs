@@ -266,6 +266,38 @@ pub const SENTENCES: &[Sentence] = &[
         begins: "gemini api free tier is not available",
         kind: Kind::Quota,
     },
+    // What the request names is not in this account, or is there no more. The status alone would
+    // blame the credential or the model.
+    Sentence {
+        vendor: "Anthropic",
+        status: 404,
+        begins: "file not found",
+        kind: Kind::InvalidRequest,
+    },
+    Sentence {
+        vendor: "OpenAI",
+        status: 404,
+        begins: "no such file object",
+        kind: Kind::InvalidRequest,
+    },
+    Sentence {
+        vendor: "OpenAI",
+        status: 404,
+        begins: "container with id",
+        kind: Kind::InvalidRequest,
+    },
+    Sentence {
+        vendor: "Gemini",
+        status: 403,
+        begins: "you do not have permission to access the file",
+        kind: Kind::InvalidRequest,
+    },
+    Sentence {
+        vendor: "Gemini",
+        status: 403,
+        begins: "cachedcontent not found",
+        kind: Kind::InvalidRequest,
+    },
 ];
 
 /// What `code` means according to `table`.

@@ -1,5 +1,6 @@
 //! JSON answers: one document, held until it is complete.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -8,12 +9,13 @@ use bytes::{Bytes, BytesMut};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::classifier::Judge;
-use super::json::{Object, Peek};
+use super::json::{Object, Peek, text};
 use super::nesting::{Nesting, elements};
 use super::usage::Tokens;
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
 use crate::record::Usage;
+use crate::resource::Resources;
 use crate::time::Instant;
 
 /// What closes an array of Gemini's that is streamed without events.
@@ -36,6 +38,7 @@ pub(super) struct Document {
     begun: bool,
     broken: Option<Verdict>,
     usage: Option<Usage>,
+    made: Resources,
 }
 
 impl Document {
@@ -50,6 +53,7 @@ impl Document {
             begun: false,
             broken: None,
             usage: None,
+            made: Resources::new(),
         }
     }
 
@@ -109,8 +113,9 @@ impl Watch for Document {
         }
         let whole = self.join();
         let verdict = match examine(&whole) {
-            Finding::Answer(usage) => {
-                self.usage = usage;
+            Finding::Answer(told) => {
+                self.usage = told.usage;
+                self.made = self.judge.made(&told, &whole);
                 self.committed = true;
                 self.out.push_back(whole);
                 return Ok(());
@@ -156,26 +161,45 @@ impl Watch for Document {
     fn usage(&self) -> Option<Usage> {
         self.usage
     }
+
+    fn made(&mut self) -> Resources {
+        mem::take(&mut self.made)
+    }
 }
 
 /// What a document is.
 #[derive(Debug)]
 pub(super) enum Finding<'a> {
-    /// A whole answer, with what it says about tokens.
-    Answer(Option<Usage>),
+    /// A whole answer, with what it tells.
+    Answer(Told<'a>),
     /// The JSON of an error.
     Error(&'a [u8]),
     /// No JSON object and no array of them.
     Garbage,
 }
 
+/// What an answer tells beside its output.
+#[derive(Debug, Default)]
+pub(super) struct Told<'a> {
+    /// About tokens.
+    pub(super) usage: Option<Usage>,
+    /// Its own id.
+    pub(super) id: Option<Cow<'a, str>>,
+    /// The id of the container that it was made with.
+    pub(super) container: Option<Cow<'a, str>>,
+}
+
 /// Tells what `json` is, by its outermost members alone: output of a model is skipped unread.
 pub(super) fn examine(json: &[u8]) -> Finding<'_> {
     let json = json.trim_ascii_start();
     match json.first() {
-        Some(b'{') => match serde_json::from_slice::<Members>(json) {
+        Some(b'{') => match serde_json::from_slice::<Members<'_>>(json) {
             Ok(members) if members.is_error() => Finding::Error(json),
-            Ok(members) => Finding::Answer(members.tokens.usage()),
+            Ok(members) => Finding::Answer(Told {
+                usage: members.tokens.usage(),
+                id: members.id,
+                container: members.container,
+            }),
             Err(_) => Finding::Garbage,
         },
         // Gemini streams an array where no events are asked for.
@@ -183,10 +207,10 @@ pub(super) fn examine(json: &[u8]) -> Finding<'_> {
             let mut found = Finding::Garbage;
             for element in elements(json) {
                 match (examine(element), found) {
-                    (Finding::Answer(None), Finding::Answer(usage)) => {
-                        found = Finding::Answer(usage);
+                    (Finding::Answer(Told { usage: None, .. }), Finding::Answer(told)) => {
+                        found = Finding::Answer(told);
                     }
-                    (Finding::Answer(usage), _) => found = Finding::Answer(usage),
+                    (Finding::Answer(told), _) => found = Finding::Answer(told),
                     (other, _) => return other,
                 }
             }
@@ -196,24 +220,34 @@ pub(super) fn examine(json: &[u8]) -> Finding<'_> {
     }
 }
 
+/// An object that is named by its id.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Ided<'a> {
+    #[serde(borrow, deserialize_with = "text")]
+    pub(super) id: Option<Cow<'a, str>>,
+}
+
 /// What the outermost members of an object say.
 #[derive(Default)]
-struct Members {
+struct Members<'a> {
     error: bool,
     /// Whether there is a text that only an error without a name has there.
     message: bool,
     /// Whether there is a member that every answer has one of.
     answer: bool,
     tokens: Tokens,
+    id: Option<Cow<'a, str>>,
+    container: Option<Cow<'a, str>>,
 }
 
-impl Members {
+impl Members<'_> {
     fn is_error(&self) -> bool {
         self.error || (self.message && !self.answer)
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MembersVisitor)
     }
@@ -222,13 +256,13 @@ impl<'de> Deserialize<'de> for Members {
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members::default();
         while let Some(key) = map.next_key::<Peek<'de>>()? {
             match key.as_str() {
@@ -238,10 +272,15 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "message" | "msg" | "detail" => {
                     members.message |= map.next_value::<Peek<'de>>()?.truthy();
                 }
+                "id" => {
+                    members.answer = true;
+                    members.id = map.next_value::<Peek<'de>>()?.text();
+                }
+                "container" => members.container = map.next_value::<Object<Ided<'de>>>()?.0.id,
                 key => {
                     members.answer |= matches!(
                         key,
-                        "id" | "object" | "content" | "choices" | "output" | "candidates"
+                        "object" | "content" | "choices" | "output" | "candidates"
                     );
                     map.next_value::<IgnoredAny>()?;
                 }

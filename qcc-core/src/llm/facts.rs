@@ -10,8 +10,11 @@ use http::{HeaderMap, Method, Uri};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 
+use super::json::Each;
+use super::resources::{Naming, Place};
 use super::session;
 use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
+use crate::resource::ResourceKind;
 
 /// Reads the facts of requests in the four dialects.
 ///
@@ -40,9 +43,20 @@ impl ReadFacts for LlmFacts {
             client: client(&head.headers, &head.uri),
             ..Facts::default()
         };
-        let body: Body<'_> = body
-            .and_then(|body| serde_json::from_slice(body).ok())
-            .unwrap_or_default();
+        let json = body.unwrap_or_default();
+        let mut body: Body<'_> = serde_json::from_slice(json).unwrap_or_default();
+        let place = Place::of(head.uri.path());
+        facts.makes = makes(&route, place, head, body.unstored);
+        if body.is_object {
+            match route.dialect {
+                Some(Dialect::Gemini) => body.names.addresses(json),
+                _ => body.names.files(json),
+            }
+        }
+        if let Some(named) = place.and_then(Place::named) {
+            body.names.push(named);
+        }
+        facts.resources = body.names.into_inner();
         let model = route.model.map(Cow::Borrowed).or(body.model);
         facts.model = model.filter(|model| is_model(model)).map(Arc::from);
         if route.dialect != Some(Dialect::Gemini) {
@@ -50,6 +64,37 @@ impl ReadFacts for LlmFacts {
         }
         facts.session_fields = body.sessions;
         facts
+    }
+}
+
+/// What a request makes whose answer may tell the id of it.
+fn makes(
+    route: &Route<'_>,
+    place: Option<Place<'_>>,
+    head: &Parts,
+    unstored: bool,
+) -> Option<ResourceKind> {
+    match (route.operation, route.dialect, place) {
+        // A response that is not stored may still have been made with a container.
+        (Operation::Generate, Some(Dialect::Responses), Some(Place::Collection(kind))) => {
+            Some(if unstored {
+                ResourceKind::Container
+            } else {
+                kind
+            })
+        }
+        (Operation::Generate, Some(Dialect::Anthropic), _) => Some(ResourceKind::Container),
+        (Operation::Other, _, Some(place)) if head.method != Method::DELETE => {
+            place.makes(head.method == Method::POST)
+        }
+        (Operation::Other, Some(Dialect::Gemini), None) if head.method == Method::POST => {
+            match head.uri.path().rsplit_once(':')?.1 {
+                "batchGenerateContent" | "asyncBatchEmbedContent" => Some(ResourceKind::Batch),
+                "predictLongRunning" => Some(ResourceKind::Operation),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -164,6 +209,10 @@ struct Body<'a> {
     model: Option<Cow<'a, str>>,
     stream: bool,
     sessions: smallvec::SmallVec<[(BodyField, Box<str>); 1]>,
+    names: Naming,
+    /// Whether the answer is not to be kept (`store: false`).
+    unstored: bool,
+    is_object: bool,
 }
 
 impl Body<'_> {
@@ -185,8 +234,28 @@ enum Name {
     PromptCacheKey,
     Conversation,
     Metadata,
+    Store,
+    Tools,
+    PreviousResponseId,
+    Container,
+    InputFileId,
+    TrainingFile,
+    ValidationFile,
+    #[serde(alias = "cachedContent")]
+    CachedContent,
     #[serde(other)]
     Other,
+}
+
+impl Name {
+    /// What a field of this name means that names a resource.
+    const fn kind(&self) -> ResourceKind {
+        match self {
+            Self::PreviousResponseId => ResourceKind::Response,
+            Self::Container => ResourceKind::Container,
+            _ => ResourceKind::File,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Body<'de> {
@@ -201,7 +270,10 @@ impl<'de> Deserialize<'de> for Body<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
-                let mut body = Body::default();
+                let mut body = Body {
+                    is_object: true,
+                    ..Body::default()
+                };
                 while let Some(key) = map.next_key()? {
                     let field = match key {
                         Name::Other => {
@@ -213,7 +285,31 @@ impl<'de> Deserialize<'de> for Body<'de> {
                             continue;
                         }
                         Name::Stream => {
-                            body.stream = map.next_value::<Loose<'_>>()?.truth;
+                            body.stream = map.next_value::<Loose<'_>>()?.truth == Some(true);
+                            continue;
+                        }
+                        Name::Store => {
+                            body.unstored = map.next_value::<Loose<'_>>()?.truth == Some(false);
+                            continue;
+                        }
+                        Name::Tools => {
+                            let Each(names) = map.next_value::<Each<Naming>>()?;
+                            body.names.append(names);
+                            continue;
+                        }
+                        Name::CachedContent => {
+                            let name = map.next_value::<Loose<'_>>()?.text;
+                            body.names.mention_name(name.as_deref());
+                            continue;
+                        }
+                        Name::PreviousResponseId
+                        | Name::Container
+                        | Name::InputFileId
+                        | Name::TrainingFile
+                        | Name::ValidationFile => {
+                            let value = map.next_value::<Loose<'_>>()?;
+                            let id = value.text.or(value.id);
+                            body.names.mention(key.kind(), id.as_deref());
                             continue;
                         }
                         Name::ConversationId => BodyField::ConversationId,
@@ -225,7 +321,10 @@ impl<'de> Deserialize<'de> for Body<'de> {
                     let value = map.next_value::<Loose<'_>>()?;
                     match field {
                         BodyField::Conversation => {
-                            body.name_session(field, value.text.or(value.id).as_deref());
+                            let id = value.text.or(value.id);
+                            body.names
+                                .mention(ResourceKind::Conversation, id.as_deref());
+                            body.name_session(field, id.as_deref());
                         }
                         BodyField::UserIdSession => {
                             let session = value.user_id.as_deref().and_then(session_of_user);
@@ -267,7 +366,7 @@ fn session_of_user(user_id: &str) -> Option<Cow<'_, str>> {
 #[derive(Debug, Default)]
 struct Loose<'a> {
     text: Option<Cow<'a, str>>,
-    truth: bool,
+    truth: Option<bool>,
     id: Option<Cow<'a, str>>,
     user_id: Option<Cow<'a, str>>,
 }
@@ -326,6 +425,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_bool<E>(self, truth: bool) -> Result<Loose<'de>, E> {
+        let truth = Some(truth);
         Ok(Loose {
             truth,
             ..Loose::default()
@@ -375,6 +475,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::resource::Resource;
 
     fn read(method: &str, target: &str, body: Option<&str>) -> Facts {
         let (head, ()) = Request::builder()
@@ -588,6 +689,138 @@ mod tests {
         assert_eq!(facts.model.as_deref(), Some("b"));
         assert_eq!(facts.session_field(BodyField::SessionId), Some("b"));
         assert_eq!(facts.session_fields.len(), 1);
+    }
+
+    // AFF-19
+    #[test]
+    fn what_a_request_names_stands_in_path_and_body() {
+        use ResourceKind::{
+            Batch, CachedContent, Container, Conversation, File, Response, VectorStore,
+        };
+        for (target, body, kind, id) in [
+            ("/v1/files/f", "", File, "f"),
+            ("/v1/batches", r#"{"input_file_id":"f"}"#, File, "f"),
+            (
+                "/v1/fine_tuning/jobs",
+                r#"{"training_file":"f"}"#,
+                File,
+                "f",
+            ),
+            ("/v1/messages/batches/b", "", Batch, "b"),
+            (
+                "/v1/responses",
+                r#"{"previous_response_id":"r"}"#,
+                Response,
+                "r",
+            ),
+            (
+                "/v1/responses",
+                r#"{"conversation":{"id":"c"}}"#,
+                Conversation,
+                "c",
+            ),
+            ("/v1/messages", r#"{"container":"c"}"#, Container, "c"),
+            (
+                "/v1/messages",
+                r#"{"container":{"id":"c","skills":[]}}"#,
+                Container,
+                "c",
+            ),
+            (
+                "/v1/responses",
+                r#"{"tools":[{"container":"c"},7]}"#,
+                Container,
+                "c",
+            ),
+            (
+                "/v1/responses",
+                r#"{"tools":[{"vector_store_ids":["v"]}]}"#,
+                VectorStore,
+                "v",
+            ),
+            (
+                "/v1/messages",
+                r#"{"messages":[{"content":[{"file_id":"f"}]}]}"#,
+                File,
+                "f",
+            ),
+            (
+                "/v1beta/models/m:generateContent",
+                r#"{"cachedContent":"cachedContents/c"}"#,
+                CachedContent,
+                "c",
+            ),
+            (
+                "/v1beta/models/m:generateContent",
+                r#"{"a":{"fileUri":"https://h/v1beta/files/f"}}"#,
+                File,
+                "f",
+            ),
+        ] {
+            let facts = post(target, body);
+            let named: Vec<_> = facts.resources.iter().map(|named| named.resource).collect();
+            assert_eq!(named, [Resource::new(kind, id)], "{target} {body}");
+        }
+        for (target, body) in [
+            (
+                "/v1/messages",
+                r#"{"metadata":{"user_id":"u"},"container":{"skills":[]}}"#,
+            ),
+            (
+                "/v1/responses",
+                r#"{"previous_response_id":null,"tools":{"container":"c"}}"#,
+            ),
+            (
+                "/v1/responses",
+                r#"{"tools":[{"container":{"type":"auto"}}]}"#,
+            ),
+            ("/v1/files", "--boundary\r\n\"file_id\":\"x\""),
+            ("/v1/models", ""),
+        ] {
+            assert!(post(target, body).resources.is_empty(), "{target} {body}");
+        }
+    }
+
+    // AFF-19
+    #[test]
+    fn what_a_request_makes_is_told_by_route_and_method() {
+        use ResourceKind::{Batch, Container, File, Operation, Response};
+        for (method, target, body, makes) in [
+            ("POST", "/v1/responses", r#"{"model":"m"}"#, Some(Response)),
+            ("POST", "/v1/responses", r#"{"store":null}"#, Some(Response)),
+            (
+                "POST",
+                "/v1/responses",
+                r#"{"store":false}"#,
+                Some(Container),
+            ),
+            ("POST", "/v1/responses/compact", "{}", None),
+            ("POST", "/v1/messages", "{}", Some(Container)),
+            ("POST", "/v1/messages/count_tokens", "{}", None),
+            ("POST", "/v1/chat/completions", "{}", None),
+            ("POST", "/v1/messages/batches", "{}", Some(Batch)),
+            ("POST", "/v1/files", "", Some(File)),
+            ("GET", "/v1/files", "", None),
+            ("GET", "/v1/files/f", "", None),
+            ("GET", "/v1/batches/b", "", Some(File)),
+            ("DELETE", "/v1/batches/b", "", None),
+            ("POST", "/v1/uploads/u/complete", "", Some(File)),
+            (
+                "POST",
+                "/v1beta/models/m:batchGenerateContent",
+                "",
+                Some(Batch),
+            ),
+            (
+                "POST",
+                "/v1beta/models/m:predictLongRunning",
+                "",
+                Some(Operation),
+            ),
+        ] {
+            let facts = read(method, target, Some(body));
+            assert_eq!(facts.makes, makes, "{method} {target} {body}");
+        }
     }
 
     // AFF-05

@@ -44,7 +44,8 @@ impl<'a> Peek<'a> {
         }
     }
 
-    fn text(self) -> Option<Cow<'a, str>> {
+    /// The text, if it is one that is not empty.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
         match self {
             Self::Text(text) if !text.is_empty() => Some(text),
             _ => None,

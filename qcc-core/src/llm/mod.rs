@@ -21,6 +21,8 @@ mod gemini;
 mod json;
 mod nesting;
 mod phrases;
+mod receipt;
+mod resources;
 mod respond;
 mod responses;
 mod session;

@@ -1,6 +1,7 @@
 //! The events of OpenAI Responses.
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::COMMENT;
 use super::classifier::Judge;
 use super::json::{Object, Says, count, number_after, object, text, truthy, type_of};
+use super::resources::is_id;
 use super::usage::Tokens;
 use crate::failure::{Blame, Verdict};
 use crate::record::Usage;
+use crate::resource::{Resource, ResourceKind, Resources};
 use crate::stream::{Event, Meaning, Rules, stopped};
 use crate::time::Instant;
 
@@ -35,6 +38,7 @@ pub(super) struct Responses {
     ended: bool,
     /// What the upstream said in an event that clients overlook.
     overlooked: Option<Box<Cause<'static>>>,
+    made: Resources,
 }
 
 impl From<Judge> for Responses {
@@ -46,6 +50,7 @@ impl From<Judge> for Responses {
             next: 0,
             ended: false,
             overlooked: None,
+            made: Resources::new(),
         }
     }
 }
@@ -109,6 +114,8 @@ struct Item<'a> {
     content: bool,
     #[serde(deserialize_with = "truthy")]
     summary: bool,
+    #[serde(borrow, deserialize_with = "text")]
+    container_id: Option<Cow<'a, str>>,
 }
 
 /// What an upstream says about its failure.
@@ -161,8 +168,21 @@ impl Responses {
         Meaning::Failed(verdict)
     }
 
+    /// Notes the container in which an item is made, and says whether there is one.
+    fn note_container(&mut self, data: &[u8]) -> bool {
+        let Object(item) = object::<Piece<'_>>(data).unwrap_or_default().item;
+        let container = item.container_id.filter(|id| is_id(id));
+        if let Some(id) = &container {
+            self.made.push(Resource::new(ResourceKind::Container, id));
+        }
+        container.is_some()
+    }
+
     fn begin(&mut self, response: Response<'_>) {
         if let Some(id) = response.id {
+            if self.judge.makes() == Some(ResourceKind::Response) && is_id(&id) {
+                self.made.push(Resource::new(ResourceKind::Response, &id));
+            }
             self.response = Some(Box::new(Identity {
                 id: id.into_owned(),
                 created_at: response.created_at.unwrap_or(0),
@@ -225,6 +245,7 @@ impl Rules for Responses {
                 }
             }
             b"" => self.judge.odd(data, now),
+            b"response.output_item.added" if self.note_container(data) => Meaning::Output,
             _ if held && is_empty(name, data) => Meaning::Preamble,
             _ => Meaning::Output,
         }
@@ -271,6 +292,10 @@ impl Rules for Responses {
 
     fn usage(&self) -> Option<Usage> {
         self.tokens.usage()
+    }
+
+    fn made(&mut self) -> Resources {
+        mem::take(&mut self.made)
     }
 }
 

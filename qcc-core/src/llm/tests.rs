@@ -10,6 +10,7 @@ use crate::credential::Credential;
 use crate::facts::{Dialect, Facts, Operation};
 use crate::failure::{Blame, Kind, Verdict};
 use crate::record::Usage;
+use crate::resource::{Named, Resource, ResourceKind, Resources, Role};
 use crate::time::{self, Duration};
 
 const EVENTS: &str = "text/event-stream; charset=utf-8";
@@ -899,5 +900,284 @@ fn on_other_routes_a_bad_request_is_the_callers() {
     ] {
         let verdict = failure(Operation::Other, &head(status, JSON), "{}");
         assert_eq!(verdict.blame, blame, "{status}");
+    }
+}
+
+// ===== what was made =====
+
+/// What an answer to a request that makes `makes` has told when all of it came.
+fn made(dialect: Dialect, makes: ResourceKind, kind: &str, pieces: &[&str]) -> Resources {
+    let mut facts = facts(dialect);
+    facts.makes = Some(makes);
+    told(&facts, kind, pieces)
+}
+
+fn told(facts: &Facts, kind: &str, pieces: &[&str]) -> Resources {
+    let (head, ()) = Response::builder()
+        .header("content-type", kind)
+        .body(())
+        .unwrap()
+        .into_parts();
+    let Plan::Watch(mut watch) = LlmClassifier::default().head(Sent::new(facts, None), &head)
+    else {
+        panic!("not watched");
+    };
+    let mut made = Resources::new();
+    let mut released = 0;
+    for piece in pieces {
+        watch.data(Bytes::copy_from_slice(piece.as_bytes()), time::now());
+        made.extend(watch.made());
+        released += std::iter::from_fn(|| watch.release())
+            .map(|bytes| bytes.len())
+            .sum::<usize>();
+    }
+    assert_eq!(watch.end(time::now()), Ok(()));
+    made.extend(watch.made());
+    released += std::iter::from_fn(|| watch.release())
+        .map(|bytes| bytes.len())
+        .sum::<usize>();
+    assert_eq!(
+        released,
+        pieces.iter().map(|piece| piece.len()).sum::<usize>()
+    );
+    made
+}
+
+fn one(kind: ResourceKind, id: &str) -> Resources {
+    [Resource::new(kind, id)].into_iter().collect()
+}
+
+// AFF-19
+#[test]
+fn a_response_tells_its_id_and_its_containers() {
+    use ResourceKind::{Container, Response};
+    let (responses, stream) = (Dialect::Responses, EVENTS);
+    assert_eq!(
+        made(responses, Response, stream, RESPONSES),
+        one(Response, "resp_1")
+    );
+    assert_eq!(
+        made(responses, Container, stream, RESPONSES),
+        Resources::new()
+    );
+    let item = "event: response.output_item.added\ndata: {\"type\":\"response.output_item.added\",\"sequence_number\":7,\"item\":{\"type\":\"code_interpreter_call\",\"container_id\":\"cntr_1\"}}\n\n";
+    let mut events = RESPONSES.to_vec();
+    events.insert(5, item);
+    assert_eq!(
+        made(responses, Container, stream, &events),
+        one(Container, "cntr_1")
+    );
+
+    let whole = r#"{"id":"resp_1","object":"response","output":[{"container_id":"cntr_1"},
+        {"container_id":"cntr_1","text":"\"container_id\":\"x\""}]}"#;
+    let both = one(Response, "resp_1")
+        .into_iter()
+        .chain(one(Container, "cntr_1"));
+    assert_eq!(
+        made(responses, Response, JSON, &[whole]),
+        both.collect::<Resources>()
+    );
+    assert_eq!(
+        made(responses, Container, JSON, &[whole]),
+        one(Container, "cntr_1")
+    );
+}
+
+// AFF-19
+#[test]
+fn a_message_tells_its_container_and_nothing_else() {
+    use ResourceKind::Container;
+    let whole = r#"{"id":"msg_1","type":"message","content":[],"container":{"id":"container_1"}}"#;
+    assert_eq!(
+        made(Dialect::Anthropic, Container, JSON, &[whole]),
+        one(Container, "container_1")
+    );
+    let mut events = ANTHROPIC.to_vec();
+    assert_eq!(
+        made(Dialect::Anthropic, Container, EVENTS, &events),
+        Resources::new()
+    );
+    events[5] = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"container\":{\"id\":\"container_1\"}},\"usage\":{\"output_tokens\":5}}\n\n";
+    assert_eq!(
+        made(Dialect::Anthropic, Container, EVENTS, &events),
+        one(Container, "container_1")
+    );
+}
+
+// AFF-19
+#[test]
+fn a_receipt_tells_what_was_made_in_the_words_of_each_vendor() {
+    use ResourceKind::{Batch, CachedContent, File, Upload};
+    let facts = |makes| Facts {
+        makes: Some(makes),
+        ..Facts::default()
+    };
+    for (makes, receipt, expected) in [
+        (
+            File,
+            r#"{"id":"file-1","object":"file"}"#,
+            one(File, "file-1"),
+        ),
+        (Upload, r#"{"id":"upload_1"}"#, one(Upload, "upload_1")),
+        (
+            Batch,
+            r#"{"id":"msgbatch_1","type":"message_batch"}"#,
+            one(Batch, "msgbatch_1"),
+        ),
+        (Batch, r#"{"name":"batches/1"}"#, one(Batch, "1")),
+        (
+            CachedContent,
+            r#"{"name":"cachedContents/c"}"#,
+            one(CachedContent, "c"),
+        ),
+        (
+            File,
+            r#"{"file":{"name":"files/f","uri":"https://h/v1beta/files/f"}}"#,
+            one(File, "f"),
+        ),
+        (File, r#"{"id":7,"name":null}"#, Resources::new()),
+        (File, r#"[{"id":"x"}]"#, Resources::new()),
+    ] {
+        for cut in [0, 1, receipt.len() / 2] {
+            let (begin, rest) = receipt.split_at(cut);
+            let pieces: Vec<_> = [begin, rest]
+                .into_iter()
+                .filter(|p| !p.is_empty())
+                .collect();
+            assert_eq!(told(&facts(makes), JSON, &pieces), expected, "{receipt}");
+        }
+    }
+
+    // An answer about a batch or an upload tells of files.
+    let mut about = facts(File);
+    let named = Named::new(Resource::new(Batch, "b"), Role::Subject);
+    about.resources.push(named);
+    for (answer, expected) in [
+        (
+            r#"{"id":"b","status":"in_progress","output_file_id":null}"#,
+            Resources::new(),
+        ),
+        (
+            r#"{"id":"b","output_file_id":"file-2"}"#,
+            one(File, "file-2"),
+        ),
+        (r#"{"id":"u","file":{"id":"file-3"}}"#, one(File, "file-3")),
+    ] {
+        assert_eq!(told(&about, JSON, &[answer]), expected, "{answer}");
+    }
+}
+
+// AFF-19
+#[test]
+fn only_a_short_json_answer_is_read_for_what_was_made() {
+    let facts = Facts {
+        makes: Some(ResourceKind::File),
+        ..Facts::default()
+    };
+    let plan = |headers: &[(&str, &str)]| {
+        let builder = headers
+            .iter()
+            .fold(Response::builder(), |builder, (name, value)| {
+                builder.header(*name, *value)
+            });
+        let (head, ()) = builder.body(()).unwrap().into_parts();
+        format!(
+            "{:?}",
+            LlmClassifier::default().head(Sent::new(&facts, None), &head)
+        )
+    };
+    let json = ("content-type", "Application/JSON; charset=utf-8");
+    assert_eq!(plan(&[json]), "Watch");
+    assert_eq!(plan(&[json, ("content-length", "65536")]), "Watch");
+    assert_eq!(plan(&[json, ("content-length", "65537")]), "Pass");
+    assert_eq!(plan(&[json, ("content-encoding", "gzip")]), "Pass");
+    assert_eq!(plan(&[("content-type", "application/x-jsonl")]), "Pass");
+    assert_eq!(plan(&[]), "Pass");
+
+    // One that turns out to be long goes on as it comes, unread.
+    let long = format!("{{\"x\":\"{}\",\"id\":\"file-1\"}}", "y".repeat(70_000));
+    let (begin, rest) = long.split_at(69_000);
+    assert_eq!(told(&facts, JSON, &[begin, rest]), Resources::new());
+}
+
+// AFF-19
+#[test]
+fn what_is_not_there_is_told_apart_from_what_fails() {
+    use ResourceKind::{Batch, File, Response};
+    let missing = |operation, named: ResourceKind, role, status: u16, body: &str| {
+        let mut facts = facts(Dialect::Responses);
+        facts.operation = operation;
+        facts
+            .resources
+            .push(Named::new(Resource::new(named, "x"), role));
+        let (head, ()) = http::Response::builder()
+            .status(status)
+            .body(())
+            .unwrap()
+            .into_parts();
+        let sent = Sent::new(&facts, None);
+        LlmClassifier::default().missing(sent, &head, body.as_bytes())
+    };
+    let (generate, other) = (Operation::Generate, Operation::Other);
+    let lost = r#"{"error":{"code":"previous_response_not_found"}}"#;
+    assert_eq!(
+        missing(generate, Response, Role::Mention, 400, lost),
+        Some(Response)
+    );
+    assert_eq!(missing(generate, Response, Role::Mention, 500, lost), None);
+    assert_eq!(missing(generate, Response, Role::Mention, 404, "{}"), None);
+    assert_eq!(missing(other, Batch, Role::Subject, 404, "{}"), Some(Batch));
+    assert_eq!(missing(other, Batch, Role::Parent, 404, "{}"), None);
+    assert_eq!(missing(other, Batch, Role::Subject, 403, "{}"), None);
+    let gemini = "You do not have permission to access the File x or it may not exist.";
+    assert_eq!(
+        missing(generate, File, Role::Mention, 403, gemini),
+        Some(File)
+    );
+}
+
+// AFF-19, CLS-12
+#[test]
+fn an_account_without_a_file_is_not_to_blame() {
+    for (dialect, status, body) in [
+        (
+            Dialect::Anthropic,
+            404,
+            r#"{"type":"error","error":{"type":"not_found_error","message":"File not found: file_1"}}"#,
+        ),
+        (
+            Dialect::Chat,
+            404,
+            r#"{"error":{"message":"No such File object: file-1","type":"invalid_request_error"}}"#,
+        ),
+        (
+            Dialect::Responses,
+            404,
+            r#"{"error":{"message":"Container with id 'cntr_1' not found.","type":"invalid_request_error"}}"#,
+        ),
+        (
+            Dialect::Gemini,
+            403,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"You do not have permission to access the File f or it may not exist."}}"#,
+        ),
+        (
+            Dialect::Gemini,
+            403,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"CachedContent not found (or permission denied)"}}"#,
+        ),
+    ] {
+        let facts = facts(dialect);
+        let (head, ()) = Response::builder()
+            .status(status)
+            .body(())
+            .unwrap()
+            .into_parts();
+        let verdict = LlmClassifier::default().failure(
+            Sent::new(&facts, None),
+            &head,
+            body.as_bytes(),
+            time::now(),
+        );
+        assert_eq!(verdict.kind, Kind::InvalidRequest, "{body}");
     }
 }

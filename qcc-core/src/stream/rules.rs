@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::failure::{Kind, Verdict};
 use crate::record::Usage;
+use crate::resource::Resources;
 use crate::stream::Event;
 use crate::time::Instant;
 
@@ -40,6 +41,11 @@ pub trait Rules: Clone + Send + 'static {
     /// What the events said about tokens so far.
     fn usage(&self) -> Option<Usage> {
         None
+    }
+
+    /// What the events told since this was last asked of resources that were made.
+    fn made(&mut self) -> Resources {
+        Resources::new()
     }
 }
 

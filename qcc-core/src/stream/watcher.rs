@@ -9,6 +9,7 @@ use crate::classify::{Hold, Progress, Watch};
 use crate::credential::Credential;
 use crate::failure::{Kind, Verdict};
 use crate::record::Usage;
+use crate::resource::Resources;
 use crate::time::{Duration, Instant};
 
 /// How long a stream is held by default: 64 KiB and 15 s. Some clients give up after 20 s
@@ -189,6 +190,10 @@ impl<R: Rules> Watch for Watcher<R> {
 
     fn usage(&self) -> Option<Usage> {
         self.rules.usage()
+    }
+
+    fn made(&mut self) -> Resources {
+        self.rules.made()
     }
 }
 
