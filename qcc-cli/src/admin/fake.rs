@@ -262,6 +262,7 @@ impl Operations for Fake {
             expired: 0,
             endpoints: [("official".to_owned(), total)].into(),
             ttl_s: 18_000,
+            resources: 2,
         };
         self.clusters.iter().map(stats).collect()
     }

@@ -129,6 +129,7 @@ impl Operations for Live {
                     .map(|(id, count)| (name(*id), *count))
                     .collect(),
                 ttl_s: stats.ttl.as_secs(),
+                resources: stats.resources,
             }
         };
         self.running.current().clusters.iter().map(stats).collect()

@@ -240,6 +240,8 @@ pub(crate) struct SessionStatsView {
     pub(crate) endpoints: std::collections::BTreeMap<String, usize>,
     /// How many seconds a binding lives after the last success.
     pub(crate) ttl_s: u64,
+    /// Of how many resources (files, batches, stored responses …) the account is known.
+    pub(crate) resources: usize,
 }
 
 /// How many bindings were removed.

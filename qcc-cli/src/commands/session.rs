@@ -171,6 +171,13 @@ fn numbers(stats: &[SessionStatsView]) -> String {
         for (endpoint, count) in &cluster.endpoints {
             let _ = writeln!(text, "  {endpoint}: {}", grouped(*count as u64));
         }
+        if cluster.resources > 0 {
+            let _ = writeln!(
+                text,
+                "  files, batches, responses and the like whose account is known: {}",
+                grouped(cluster.resources as u64)
+            );
+        }
     }
     text
 }
@@ -243,5 +250,10 @@ mod tests {
         let text = numbers(&stats(&client()).await.unwrap());
         assert!(text.starts_with("claude: 3 sessions bound"), "{text}");
         assert!(text.contains("  official: 3\n"), "{text}");
+        assert!(text.contains("whose account is known: 2\n"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
     }
 }

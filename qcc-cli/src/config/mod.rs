@@ -249,6 +249,10 @@ pub(crate) struct Affinity {
     pub(crate) patience: Duration,
     /// At most so many bindings are kept; 100,000.
     pub(crate) max_bindings: u32,
+    /// Who has a resource is known so long after the last answer that showed it; 30 d.
+    pub(crate) resource_ttl: Duration,
+    /// It is known of at most so many; 100,000.
+    pub(crate) max_resources: u32,
 }
 
 impl Default for Affinity {
@@ -258,6 +262,8 @@ impl Default for Affinity {
             ttl: Duration::from_secs(18_000),
             patience: Duration::from_secs(30),
             max_bindings: 100_000,
+            resource_ttl: Duration::from_secs(30 * 86_400),
+            max_resources: 100_000,
         }
     }
 }

@@ -89,6 +89,8 @@ struct ShownAffinity {
     ttl: String,
     patience: String,
     max_bindings: u32,
+    resource_ttl: String,
+    max_resources: u32,
 }
 
 #[derive(Serialize)]
@@ -174,6 +176,8 @@ impl<'c> ShownCluster<'c> {
                 ttl: show_duration(affinity.ttl),
                 patience: show_duration(affinity.patience),
                 max_bindings: affinity.max_bindings,
+                resource_ttl: show_duration(affinity.resource_ttl),
+                max_resources: affinity.max_resources,
             },
             retry: ShownRetry {
                 attempts: retry.attempts,
