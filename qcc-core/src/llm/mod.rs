@@ -19,6 +19,7 @@ mod errors;
 mod facts;
 mod gemini;
 mod json;
+mod loose;
 mod nesting;
 mod phrases;
 mod receipt;
