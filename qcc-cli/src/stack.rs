@@ -105,16 +105,14 @@ pub(crate) fn connections(config: &config::Cluster) -> Settings {
 }
 
 fn sessions(config: &config::Cluster) -> affinity::Config {
-    let most = |number: u32| {
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
-    };
+    let most = usize::try_from(config.affinity.max_bindings).unwrap_or(usize::MAX);
+    let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
     affinity::Config::default()
         .with_ttl(config.affinity.ttl)
         .with_patience(config.affinity.patience)
-        .with_capacity(most(config.affinity.max_bindings))
+        .with_capacity(most)
         .with_resource_ttl(config.affinity.resource_ttl)
-        .with_resource_capacity(most(config.affinity.max_resources))
+        .with_resource_capacity(most)
 }
 
 fn breaker(config: &config::Cluster) -> Result<breaker::Config, breaker::InvalidConfig> {

@@ -247,12 +247,10 @@ pub(crate) struct Affinity {
     pub(crate) ttl: Duration,
     /// A bound endpoint that is out for less than this keeps its sessions; 30 s.
     pub(crate) patience: Duration,
-    /// At most so many bindings are kept; 100,000.
+    /// At most so many bindings are kept, and as many owners of resources; 100,000.
     pub(crate) max_bindings: u32,
     /// Who has a resource is known so long after the last answer that showed it; 30 d.
     pub(crate) resource_ttl: Duration,
-    /// It is known of at most so many; 100,000.
-    pub(crate) max_resources: u32,
 }
 
 impl Default for Affinity {
@@ -263,7 +261,6 @@ impl Default for Affinity {
             patience: Duration::from_secs(30),
             max_bindings: 100_000,
             resource_ttl: Duration::from_secs(30 * 86_400),
-            max_resources: 100_000,
         }
     }
 }

@@ -90,7 +90,6 @@ struct ShownAffinity {
     patience: String,
     max_bindings: u32,
     resource_ttl: String,
-    max_resources: u32,
 }
 
 #[derive(Serialize)]
@@ -177,7 +176,6 @@ impl<'c> ShownCluster<'c> {
                 patience: show_duration(affinity.patience),
                 max_bindings: affinity.max_bindings,
                 resource_ttl: show_duration(affinity.resource_ttl),
-                max_resources: affinity.max_resources,
             },
             retry: ShownRetry {
                 attempts: retry.attempts,

@@ -51,9 +51,6 @@ pub(super) fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Aff
     let resource_ttl = section
         .get("resource_ttl")
         .and_then(|field| field.duration(reader));
-    let max_resources = section
-        .get("max_resources")
-        .and_then(|field| field.whole(reader));
     section.close(reader);
     Some(Affinity {
         sources: sources.unwrap_or(usual.sources),
@@ -61,7 +58,6 @@ pub(super) fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Aff
         patience: patience.unwrap_or(usual.patience),
         max_bindings: max_bindings.unwrap_or(usual.max_bindings),
         resource_ttl: resource_ttl.unwrap_or(usual.resource_ttl),
-        max_resources: max_resources.unwrap_or(usual.max_resources),
     })
 }
 

@@ -295,19 +295,13 @@ const AFFINITY: &[Key] = &[
         "max_bindings",
         from(1),
         Usual::Value("100000"),
-        "at most so many; the least recently used goes first",
+        "at most so many sessions are bound, and of so many resources the account is known; the least recently used goes first",
     ),
     key(
         "resource_ttl",
         DURATION,
         Usual::Value("30d"),
         "how long it is known which account has a file, a batch or a response, after the last answer that showed it",
-    ),
-    key(
-        "max_resources",
-        from(1),
-        Usual::Value("100000"),
-        "of at most so many resources the account is known; the least recently used one is forgotten first",
     ),
 ];
 

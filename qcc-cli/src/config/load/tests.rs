@@ -84,7 +84,7 @@ clusters:
         models: ["claude-*"]
         enabled: false
     breaker: { max_failures: 4, open_for: 30s, max_open_for: 5m, probes: 2 }
-    affinity: { sources: [header:x-thread, body:session_id], ttl: 1h, patience: 10s, max_bindings: 10, resource_ttl: 2d, max_resources: 20 }
+    affinity: { sources: [header:x-thread, body:session_id], ttl: 1h, patience: 10s, max_bindings: 10, resource_ttl: 2d }
     retry: { attempts: 3, budget: 10%, second_opinion: false, max_body: 1MiB }
     timeouts: { connect: 1s, first_byte: 20s, idle: 90s, deadline: 5m }
 "#;
@@ -132,7 +132,6 @@ fn every_setting_reaches_its_place() {
         cluster.affinity.resource_ttl,
         Duration::from_secs(2 * 86_400)
     );
-    assert_eq!(cluster.affinity.max_resources, 20);
     assert_eq!(
         cluster.retry,
         Retry {
