@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::endpoint::Auth;
+
 /// A secret with a name. The name may be shown; the secret never is.
 ///
 /// `Debug` prints the name only, and nothing serialises it. A clone shares the secret.
@@ -13,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Credential {
     name: Arc<str>,
     secret: Arc<SecretString>,
+    auth: Option<Auth>,
 }
 
 /// What stands in the place of a secret that an upstream echoed.
@@ -27,7 +30,22 @@ impl Credential {
         Self {
             name: name.into(),
             secret: Arc::new(SecretString::from(secret.into())),
+            auth: None,
         }
+    }
+
+    /// Has it sent in this form, unless the endpoint names one: an access token is sent as
+    /// [`Auth::Bearer`] also where keys have a header of their own.
+    #[must_use]
+    pub const fn sent_as(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// The form that it wants to be sent in, if it has a say.
+    #[must_use]
+    pub const fn auth(&self) -> Option<Auth> {
+        self.auth
     }
 
     /// The name, for logs, records and listings.

@@ -106,7 +106,7 @@
 //! | [`AffinityKey`](affinity::AffinityKey) | which session a request belongs to | [`NoAffinity`](affinity::NoAffinity), `llm::SessionKey` |
 //! | [`RetryPolicy`](retry::RetryPolicy) | what follows a failed visit | [`Standard`](retry::Standard) |
 //! | [`Probe`](recovery::Probe) | whether an endpoint really answers | `llm::LlmProbe` |
-//! | [`TokenSource`](token::TokenSource) | which secret a credential has now | [`Credential`](credential::Credential) |
+//! | [`TokenSource`](token::TokenSource) | which secret a credential has now | [`Credential`](credential::Credential), `source::OAuth`, `source::Fetched` |
 //! | [`RecordSink`](record::RecordSink) | what is done with the record of a request | |
 //! | [`StateStore`](store::StateStore) | what survives a restart | [`Memory`](store::Memory), `store::Sqlite` |
 //! | [`WallClock`](time::WallClock) | which date it is | [`SystemClock`](time::SystemClock) |
@@ -140,6 +140,7 @@
 //! |---|---|---|
 //! | `llm` | yes | the four dialects: facts, session keys, verdicts, error answers (`llm`) |
 //! | `reqwest` | yes | the adapter over `reqwest::Client` (`upstream::Reqwest`) |
+//! | `source` | no | credentials that are refreshed: OAuth, a URL, a command of yours (`source`) |
 //! | `sqlite` | no | a store in an SQLite database (`store::Sqlite`) |
 //! | `simulate` | no | a fault-injecting LLM upstream as a service, for tests (`simulate`); implies `llm` |
 //!
@@ -176,6 +177,8 @@ pub mod recovery;
 pub mod retry;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+#[cfg(feature = "source")]
+pub mod source;
 pub mod store;
 pub mod stream;
 pub mod token;
@@ -190,6 +193,7 @@ pub(crate) mod testing;
     feature = "llm",
     feature = "reqwest",
     feature = "simulate",
+    feature = "source",
     feature = "sqlite"
 ))]
 mod documents {

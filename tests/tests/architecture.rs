@@ -7,6 +7,7 @@
 //! llm/              the vocabulary, stream/, the traits it implements
 //! simulate/         the vocabulary, stream/, llm/
 //! store/            the vocabulary, its own folder; sqlx in store/sqlite/ only
+//! source/           the vocabulary, upstream/, the traits it implements
 //! failover          all layers
 //! ```
 //!
@@ -217,6 +218,7 @@ enum Place<'a> {
     Llm,
     Simulate,
     Store,
+    Source,
     Failover,
     Unknown(&'a str),
 }
@@ -230,6 +232,7 @@ fn place(module: &str) -> Place<'_> {
         "llm" => Place::Llm,
         "simulate" => Place::Simulate,
         "store" => Place::Store,
+        "source" => Place::Source,
         "failover" => Place::Failover,
         name if VOCABULARY.contains(&name) => Place::Vocabulary,
         name if LAYERS.contains(&name) => Place::Layer(name),
@@ -255,6 +258,7 @@ impl Place<'_> {
             Self::Llm => ["llm", "stream"].contains(&module),
             Self::Simulate => ["llm", "simulate", "stream"].contains(&module),
             Self::Store => module == "store",
+            Self::Source => ["source", "upstream"].contains(&module),
         }
     }
 
@@ -267,6 +271,7 @@ impl Place<'_> {
             Self::Llm => "llm/".into(),
             Self::Simulate => "simulate/".into(),
             Self::Store => "store/".into(),
+            Self::Source => "source/".into(),
             Self::Failover => "failover".into(),
             Self::Unknown(name) => format!("`{name}`"),
         }
@@ -380,6 +385,7 @@ fn only_failover_imports_layers() {
         "stream/sse.rs",
         "llm/mod.rs",
         "simulate/mod.rs",
+        "source/mod.rs",
         "balance/mod.rs",
     ] {
         assert_eq!(told(path, text).len(), 1, "{path}");

@@ -143,7 +143,8 @@ impl Endpoint {
         self
     }
 
-    /// Sends the credential in this form. Without it the API decides: see [`auth`](Self::auth).
+    /// Sends every credential in this form. Without it credential and API decide: see
+    /// [`auth_of`](Self::auth_of).
     #[must_use]
     pub const fn with_auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);
@@ -239,9 +240,9 @@ impl Endpoint {
         self.api
     }
 
-    /// The form in which the credential is sent. By default `x-goog-api-key` for Gemini; for
-    /// Anthropic `x-api-key` at `api.anthropic.com` and both forms elsewhere, because relays
-    /// differ; bearer for everything else.
+    /// The form in which a key is sent. By default `x-goog-api-key` for Gemini; for Anthropic
+    /// `x-api-key` at `api.anthropic.com` and both forms elsewhere, because relays differ; bearer
+    /// for everything else.
     #[must_use]
     pub fn auth(&self) -> Auth {
         self.auth.unwrap_or_else(|| match self.api {
@@ -250,6 +251,14 @@ impl Endpoint {
             Some(Api::Anthropic) => Auth::Both,
             _ => Auth::Bearer,
         })
+    }
+
+    /// The form in which `credential` is sent: the one that the endpoint was told; without that
+    /// the one that the credential [wants](Credential::sent_as); without that the one for keys.
+    #[must_use]
+    pub fn auth_of(&self, credential: &Credential) -> Auth {
+        let told = self.auth.or_else(|| credential.auth());
+        told.unwrap_or_else(|| self.auth())
     }
 
     /// The share of requests among equals.

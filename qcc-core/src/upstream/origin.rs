@@ -144,7 +144,7 @@ fn address(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<()
     }
     set_defaults(headers, endpoint, &exchange);
     match credential {
-        Some(credential) => authenticate(headers, endpoint.auth(), &credential),
+        Some(credential) => authenticate(headers, endpoint.auth_of(&credential), &credential),
         None if endpoint.needs_credential() => Err(failed(
             Kind::Auth,
             MissingCredential {
@@ -373,6 +373,31 @@ mod tests {
                 .collect();
             found.sort_unstable();
             assert_eq!(found, expected, "{auth:?}");
+        }
+    }
+
+    // UPS-09
+    #[tokio::test]
+    async fn an_access_token_is_sent_as_bearer_unless_the_endpoint_names_a_form() {
+        for (api, auth, expected) in [
+            (Api::Anthropic, None, &["authorization"][..]),
+            (Api::Gemini, None, &["authorization"]),
+            (Api::Anthropic, Some(Auth::XApiKey), &["x-api-key"]),
+        ] {
+            let mut endpoint = endpoint().with_api(api);
+            if let Some(auth) = auth {
+                endpoint = endpoint.with_auth(auth);
+            }
+            let mut visit = visit(facts(Dialect::Anthropic));
+            visit.credential = Some(Credential::new("login", KEY).sent_as(Auth::Bearer));
+            let request = request(visit).body(RequestBody::empty()).unwrap();
+            let sent = send(endpoint, request).await.unwrap();
+            let found = sent
+                .headers()
+                .iter()
+                .filter(|(_, value)| value.is_sensitive());
+            let found: Vec<_> = found.map(|(name, _)| name.as_str()).collect();
+            assert_eq!(found, expected, "{api} {auth:?}");
         }
     }
 

@@ -1,0 +1,30 @@
+//! Where credentials come from that do not stay the same.
+//!
+//! A [`Credential`](crate::credential::Credential) is a source of its own: a key that never
+//! changes. The others here get access tokens that live for a while:
+//!
+//! - [`OAuth`]: an issuer gives them for a refresh token (RFC 6749).
+//! - [`Fetched`]: they come whole, each time anew, from a URL, a command, a file.
+//!
+//! Each implements [`TokenSource`](crate::token::TokenSource) and goes into a
+//! [`Pool`](crate::token::Pool), which refreshes it when it is stale or refused, and ahead of
+//! time while [`Tokens::maintenance`](crate::token::Tokens::maintenance) runs. A request looks at
+//! what is held without a lock.
+//!
+//! Nothing here spawns a task or a process, reads the environment, or has a client of its own:
+//! you bring the [`Upstream`](crate::upstream::Upstream).
+
+mod answer;
+mod ask;
+mod expiry;
+mod fetched;
+mod held;
+mod jwt;
+mod oauth;
+mod url;
+mod words;
+
+pub use self::fetched::Fetched;
+pub use self::oauth::{Encoding, Issuer, OAuth};
+pub use self::url::{InvalidTokenUrl, TokenUrl};
+pub use self::words::last_words;
