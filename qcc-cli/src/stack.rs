@@ -4,12 +4,13 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
+use qcc_core::credential::Credential;
 use qcc_core::failover::{Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
 use qcc_core::llm::{LlmFacts, SessionKey};
 use qcc_core::record::RecordSink;
 use qcc_core::upstream::{Reqwest, Settings};
-use qcc_core::{affinity, balance, breaker, classify, retry};
+use qcc_core::{affinity, balance, breaker, classify, retry, token};
 
 use crate::config::{self, LastResort, Policy};
 use crate::output::{Exit, Failure};
@@ -59,6 +60,12 @@ pub(crate) fn build(
         Policy::LeastLoaded => builder.policy(balance::LeastLoaded::default()),
         Policy::P2c => builder.policy(balance::PowerOfTwo::default()),
     };
+    let builder = config
+        .tokens
+        .iter()
+        .fold(builder, |builder, (endpoint, tokens)| {
+            builder.token_pool(*endpoint, pool(tokens))
+        });
     let builder = match before {
         Some(before) => builder.continuing(&before.handle),
         None => builder,
@@ -102,6 +109,18 @@ pub(crate) fn inspect<'c>(clusters: impl IntoIterator<Item = &'c config::Cluster
 /// How connections to the upstreams of a cluster are made and kept.
 pub(crate) fn connections(config: &config::Cluster) -> Settings {
     Settings::default().with_connect_timeout(config.timeouts.connect)
+}
+
+/// The credentials of `tokens`, with the tiers in their order.
+fn pool(tokens: &config::Tokens) -> token::Pool {
+    let config = token::Config::default()
+        .with_max_failures(at_least_one(tokens.max_failures))
+        .with_inactive_for(tokens.inactive_for);
+    let items = tokens.items.iter();
+    items.fold(token::Pool::new(config), |pool, item| {
+        let credential = Credential::new(item.name.clone(), item.secret.expose());
+        pool.with(item.tier, item.name.clone(), Arc::new(credential))
+    })
 }
 
 fn sessions(config: &config::Cluster) -> affinity::Config {

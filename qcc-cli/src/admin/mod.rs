@@ -21,6 +21,7 @@ mod live;
 mod member;
 mod openapi;
 mod operate;
+pub(crate) mod pool;
 mod refusal;
 mod routes;
 mod sessions;

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cli::{self, Global};
-use crate::config::{self, Config, Duplicate, Environment, Problem, Shown, Source, masked};
+use crate::config::{self, Config, Duplicate, Environment, Problem, Problems, Shown, Source};
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, Table, WARN, styled};
+use qcc_core::token::Tier;
 
 /// Runs the command.
 pub(super) fn run(
@@ -48,6 +49,7 @@ struct Report {
     valid: bool,
     source: Option<String>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     duplicates: Vec<Duplicate>,
     endpoints: Vec<Row>,
 }
@@ -60,10 +62,30 @@ struct Row {
     id: String,
     kind: Option<&'static str>,
     base_url: String,
+    /// The end of its key, or how many tokens there are.
     api_key: String,
+    tokens: Option<Tokens>,
     priority: u32,
     weight: u32,
     enabled: bool,
+}
+
+/// How many tokens a pool has.
+#[derive(Serialize)]
+struct Tokens {
+    personal: usize,
+    shared: usize,
+    anonymous: usize,
+}
+
+impl From<&config::Tokens> for Tokens {
+    fn from(tokens: &config::Tokens) -> Self {
+        Self {
+            personal: tokens.count(Tier::Personal),
+            shared: tokens.count(Tier::Shared),
+            anonymous: tokens.count(Tier::Anonymous),
+        }
+    }
 }
 
 fn check(output: Output, global: &Global, environment: &Environment) -> Result<Exit, Failure> {
@@ -72,6 +94,7 @@ fn check(output: Output, global: &Global, environment: &Environment) -> Result<E
             valid: true,
             source: Some(source(&config)),
             problems: Vec::new(),
+            warnings: config.warnings.problems.clone(),
             duplicates: config.duplicates(),
             endpoints: rows(&config),
         },
@@ -79,6 +102,7 @@ fn check(output: Output, global: &Global, environment: &Environment) -> Result<E
             valid: false,
             source: problems.file.map(|file| file.display().to_string()),
             problems: problems.problems,
+            warnings: Vec::new(),
             duplicates: Vec::new(),
             endpoints: Vec::new(),
         },
@@ -129,6 +153,24 @@ impl Report {
             ]);
         }
         write!(stream, "{table}")?;
+        let pools = self
+            .endpoints
+            .iter()
+            .filter_map(|row| Some((row, row.tokens.as_ref()?)));
+        for (row, tokens) in pools {
+            writeln!(
+                stream,
+                "\n{}/{}: {} personal, {} shared, {} anonymous",
+                row.cluster, row.endpoint, tokens.personal, tokens.shared, tokens.anonymous
+            )?;
+        }
+        if !self.warnings.is_empty() {
+            let warnings = Problems {
+                file: None,
+                problems: self.warnings.clone(),
+            };
+            writeln!(stream, "\n{}\n{warnings}", styled(WARN.bold(), "warnings:"))?;
+        }
         for duplicate in &self.duplicates {
             let Duplicate {
                 id, first, again, ..
@@ -157,19 +199,17 @@ fn rows(config: &Config) -> Vec<Row> {
         .clusters
         .iter()
         .flat_map(|cluster| {
-            cluster.endpoints.iter().map(|endpoint| {
-                let key = endpoint.credential().map(|credential| credential.expose());
-                Row {
-                    cluster: cluster.name.to_string(),
-                    endpoint: endpoint.name().to_string(),
-                    id: endpoint.id().to_string(),
-                    kind: endpoint.api().map(|api| api.as_str()),
-                    base_url: endpoint.base_url().to_string(),
-                    api_key: masked(key.unwrap_or_default()),
-                    priority: endpoint.priority(),
-                    weight: endpoint.weight(),
-                    enabled: endpoint.enabled(),
-                }
+            cluster.endpoints.iter().map(|endpoint| Row {
+                cluster: cluster.name.to_string(),
+                endpoint: endpoint.name().to_string(),
+                id: endpoint.id().to_string(),
+                kind: endpoint.api().map(|api| api.as_str()),
+                base_url: endpoint.base_url().to_string(),
+                api_key: cluster.shown_key(endpoint),
+                tokens: cluster.tokens.get(&endpoint.id()).map(Tokens::from),
+                priority: endpoint.priority(),
+                weight: endpoint.weight(),
+                enabled: endpoint.enabled(),
             })
         })
         .collect()

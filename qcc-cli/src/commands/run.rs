@@ -150,7 +150,10 @@ fn command(args: &Args, key: &str, config: &Config, environment: &Environment) -
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]);
     for secret in secrets(config) {
-        for name in environment.holding(secret) {
+        for name in environment
+            .holding(secret)
+            .chain(environment.listing(secret))
+        {
             command.env_remove(name);
         }
     }
@@ -176,8 +179,14 @@ fn secrets(config: &Config) -> impl Iterator<Item = &str> {
     let clusters = config.clusters.iter();
     let endpoints = clusters.flat_map(|cluster| cluster.endpoints.iter());
     let credentials = endpoints.filter_map(|endpoint| endpoint.credential());
+    let pools = config
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.tokens.values());
+    let tokens = pools.flat_map(|tokens| tokens.secrets());
     let token = config.admin.token.as_ref().map(Secret::expose);
-    credentials.map(Credential::expose).chain(token)
+    let keys = credentials.map(Credential::expose).chain(tokens);
+    keys.chain(token)
 }
 
 /// Lets `command` find the proxy at `address`.

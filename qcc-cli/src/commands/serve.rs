@@ -10,14 +10,17 @@ use std::sync::Arc;
 
 use qcc_core::facts::Dialect;
 use qcc_core::record::RecordSink;
+use qcc_core::time::{self, SystemClock, WallClock as _};
 use serde::Serialize;
 
+use crate::admin::pool::PoolView;
 use crate::cli::{Global, Serve};
-use crate::config::{self, Config, Environment, Problems, masked};
+use crate::config::{self, Config, Environment, Problems};
+use crate::moment::Anchor;
 use crate::output::{
     Align, BAD, Cell, DIM, Exit, Failure, GOOD, Output, STRONG, Table, WARN, styled,
 };
-use crate::running::{Load, Opened, Running};
+use crate::running::{Generation, Load, Opened, Running};
 use crate::shutdown;
 use crate::stack;
 use crate::telemetry::{self, RequestLog};
@@ -96,7 +99,13 @@ fn announce(running: &Running, output: Output) -> Result<(), Failure> {
             "two entries are the same endpoint",
         );
     }
-    let started = Started::of(running, &generation.config);
+    let started = Started::of(running, &generation);
+    for pool in &started.token_pools {
+        let PoolView {
+            cluster, endpoint, ..
+        } = pool;
+        tracing::info!(cluster, endpoint, "token pool: {}", counts(pool));
+    }
     output.show(&started, |stream| started.write(stream, &generation.config))?;
     Ok(())
 }
@@ -109,6 +118,7 @@ struct Started {
     source: String,
     client_keys: usize,
     clusters: Vec<StartedCluster>,
+    token_pools: Vec<PoolView>,
     /// What clients have to set.
     environment: Vec<Setting>,
 }
@@ -136,7 +146,12 @@ const VARIABLES: [(Dialect, &str, &str); 3] = [
 ];
 
 impl Started {
-    fn of(running: &Running, config: &Config) -> Self {
+    fn of(running: &Running, generation: &Generation) -> Self {
+        let config = &*generation.config;
+        let now = Anchor {
+            instant: time::now(),
+            date: SystemClock.now().into(),
+        };
         Self {
             listen: running.listen,
             admin: running.admin,
@@ -151,6 +166,7 @@ impl Started {
                     endpoints: cluster.endpoints.len(),
                 })
                 .collect(),
+            token_pools: generation.pools(&now),
             environment: settings(&config.clusters, running.listen),
         }
     }
@@ -175,6 +191,9 @@ impl Started {
         }
         writeln!(stream)?;
         write!(stream, "{}", endpoints(&config.clusters))?;
+        for pool in &self.token_pools {
+            write!(stream, "\n{}", banner(pool))?;
+        }
         writeln!(stream, "\nset in the shell of a client:")?;
         for Setting {
             cluster,
@@ -192,6 +211,39 @@ impl Started {
         };
         writeln!(stream, "  {}\n", styled(DIM, keys))
     }
+}
+
+/// The numbers of a pool. Those at the start are those of the configuration.
+fn counts(pool: &PoolView) -> String {
+    let PoolView {
+        total,
+        active,
+        failed,
+        personal,
+        shared,
+        anonymous,
+        ..
+    } = pool;
+    format!(
+        "{total} total, {active} active, {failed} failed; \
+         {personal} personal, {shared} shared, {anonymous} anonymous"
+    )
+}
+
+/// A pool between two lines.
+fn banner(pool: &PoolView) -> String {
+    let line = styled(DIM, "─".repeat(72));
+    let title = format!("token pool of {}/{}", pool.cluster, pool.endpoint);
+    let mut text = format!("{line}\n{}\n  {}\n", styled(STRONG, title), counts(pool));
+    for token in &pool.tokens {
+        let kind = if token.refreshable { ", refreshed" } else { "" };
+        text.push_str(&format!("  {}: {}{kind}\n", token.name, token.state));
+    }
+    if pool.tokens.is_empty() {
+        let warning = "no token: nothing is sent to this endpoint; see `qcc config check`";
+        text.push_str(&format!("  {}\n", styled(WARN, warning)));
+    }
+    text + &line + "\n"
 }
 
 /// What clients of each cluster have to set. The first cluster of a dialect needs no name in
@@ -255,13 +307,12 @@ fn endpoints(clusters: &[Arc<config::Cluster>]) -> Table {
             } else {
                 Cell::styled(BAD, format_args!("{} (off)", endpoint.name()))
             };
-            let key = endpoint.credential().map(|credential| credential.expose());
             table.row([
                 Cell::styled(STRONG, name),
                 Cell::from(policy),
                 shown,
                 Cell::styled(DIM, endpoint.id()),
-                Cell::from(masked(key.unwrap_or_default())),
+                Cell::from(cluster.shown_key(endpoint)),
                 Cell::from(endpoint.priority()),
                 Cell::from(endpoint.weight()),
                 Cell::from(endpoint.base_url()),
@@ -288,6 +339,7 @@ mod tests {
             policy: config::Policy::default(),
             last_resort: config::LastResort::default(),
             endpoints: Endpoints::try_from_iter([endpoint]).unwrap(),
+            tokens: Default::default(),
             breaker: config::Breaker::default(),
             affinity: config::Affinity::default(),
             retry: config::Retry::default(),

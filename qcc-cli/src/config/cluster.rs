@@ -9,6 +9,7 @@ use qcc_core::credential::Credential;
 use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints};
 
 use super::reader::{Field, Reader, Section};
+use super::tokens::{Tokens, tokens};
 use super::tuning::{affinity, breaker, retry, timeouts};
 use super::{API_SEGMENTS, Cluster, LastResort, Policy};
 
@@ -31,7 +32,8 @@ pub(super) const AUTHS: [(&str, Auth); 4] = [
 
 const CLUSTERS: &str = "write it like clusters: { claude: { endpoints: […] } }";
 const ENDPOINTS: &str = "list at least one: - { base_url: https://…, api_key: \"${NAME}\" }";
-const API_KEY: &str = "write api_key: ${NAME}, or api_key: { file: ~/.qcc/key }";
+const API_KEY: &str =
+    "write api_key: ${NAME}, or api_key: { file: ~/.qcc/key }, or tokens: {…} for several";
 
 /// Every cluster of the file, in its order.
 pub(super) fn clusters(
@@ -92,11 +94,11 @@ fn cluster(
     let last_resort = section
         .get("last_resort")
         .and_then(|field| field.choice(reader, &LastResort::NAMES));
-    let endpoints = match section.get("endpoints") {
+    let (endpoints, tokens) = match section.get("endpoints") {
         Some(field) => endpoints(&field, kind, reader, files),
         None => {
             section.missing(reader, "endpoints", ENDPOINTS);
-            Endpoints::default()
+            Default::default()
         }
     };
     let breaker = section
@@ -116,6 +118,7 @@ fn cluster(
         policy: policy.unwrap_or_default(),
         last_resort: last_resort.unwrap_or_default(),
         endpoints,
+        tokens,
         breaker: breaker.unwrap_or_default(),
         affinity: affinity.unwrap_or_default(),
         retry: retry.unwrap_or_default(),
@@ -128,32 +131,35 @@ fn endpoints(
     kind: Option<Api>,
     reader: &mut Reader<'_>,
     files: Files<'_>,
-) -> Endpoints {
+) -> (Endpoints, HashMap<EndpointId, Tokens>) {
     let Some(items) = field.items(reader, ENDPOINTS) else {
-        return Endpoints::default();
+        return Default::default();
     };
     if items.is_empty() {
         field.problem(reader, "is empty", ENDPOINTS);
     }
     let mut names: HashMap<Arc<str>, EndpointId> = HashMap::new();
     let mut endpoints = Vec::new();
+    let mut pools = HashMap::new();
     for item in items {
-        let Some(endpoint) = endpoint(&item, kind, &names, reader, files) else {
+        let Some((endpoint, tokens)) = endpoint(&item, kind, &names, reader, files) else {
             continue;
         };
         let known = names.insert(endpoint.name().clone(), endpoint.id());
-        if known.is_some_and(|known| known != endpoint.id()) {
+        // Two pools of one name have one id, and are two all the same.
+        if known.is_some_and(|known| known != endpoint.id() || tokens.is_some()) {
             let reason = "has the name of another endpoint of this cluster";
             item.problem(reader, reason, "give it a name of its own: name: …");
             continue;
         }
+        pools.extend(tokens.map(|tokens| (endpoint.id(), tokens)));
         endpoints.push(endpoint);
     }
     match Endpoints::try_from_iter(endpoints) {
-        Ok(endpoints) => endpoints,
+        Ok(endpoints) => (endpoints, pools),
         Err(error) => {
             field.problem(reader, error.to_string(), "give each a name of its own");
-            Endpoints::default()
+            Default::default()
         }
     }
 }
@@ -164,19 +170,13 @@ fn endpoint(
     names: &HashMap<Arc<str>, EndpointId>,
     reader: &mut Reader<'_>,
     files: Files<'_>,
-) -> Option<Endpoint> {
+) -> Option<(Endpoint, Option<Tokens>)> {
     let mut section = item.section(reader, ENDPOINTS)?;
     let given = section
         .get("name")
         .and_then(|field| field.text(reader, "write it like name: official"));
     let base_url = base_url(&mut section, reader);
-    let key = match section.get("api_key") {
-        Some(field) => api_key(&field, reader, files),
-        None => {
-            section.missing(reader, "api_key", API_KEY);
-            None
-        }
-    };
+    let keys = keys(&mut section, given.is_some(), reader, files);
     let own_kind = section
         .get("kind")
         .and_then(|field| field.choice(reader, &KINDS));
@@ -197,8 +197,15 @@ fn endpoint(
     let base_url = base_url?;
     let name = given.unwrap_or_else(|| free_name(base_url.host(), names));
     let api = own_kind.or(kind).or_else(|| vendor_api(base_url.host()));
-    let mut endpoint = Endpoint::new(name.as_str(), base_url)
-        .with_credential(Credential::new(name.as_str(), key?))
+    let endpoint = Endpoint::new(name.as_str(), base_url);
+    let (endpoint, tokens) = match keys? {
+        Keys::One(key) => {
+            let credential = Credential::new(name.as_str(), key);
+            (endpoint.with_credential(credential), None)
+        }
+        Keys::Several(tokens) => (endpoint.with_token_pool(), Some(tokens)),
+    };
+    let mut endpoint = endpoint
         .with_models(models)
         .with_enabled(enabled.unwrap_or(true));
     if let Some(api) = api {
@@ -210,7 +217,41 @@ fn endpoint(
     if let Some(first_byte) = first_byte {
         endpoint = endpoint.with_first_byte(first_byte);
     }
-    Some(numbers.put_on(endpoint))
+    Some((numbers.put_on(endpoint), tokens))
+}
+
+/// What authenticates at an endpoint.
+enum Keys {
+    One(String),
+    Several(Tokens),
+}
+
+fn keys(
+    section: &mut Section<'_>,
+    has_name: bool,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Option<Keys> {
+    let (one, several) = (section.get("api_key"), section.get("tokens"));
+    match (one, several) {
+        (Some(field), None) => api_key(&field, reader, files).map(Keys::One),
+        (None, Some(field)) => {
+            if !has_name {
+                let remedy = "give the endpoint a name: with tokens its id is made of that";
+                section.missing(reader, "name", remedy);
+            }
+            tokens(&field, reader, files).map(Keys::Several)
+        }
+        (Some(_), Some(field)) => {
+            let remedy = "keep one of them, and put the key of api_key into tokens.personal";
+            field.problem(reader, "stands beside api_key", remedy);
+            None
+        }
+        (None, None) => {
+            section.missing(reader, "api_key", API_KEY);
+            None
+        }
+    }
 }
 
 /// The settings of an endpoint that are plain numbers.
@@ -281,6 +322,16 @@ fn api_key(field: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Opti
         return None;
     };
     section.close(reader);
+    let text = text_of_file(&file, reader, files)?;
+    header_safe(text.trim(), &file, reader)
+}
+
+/// What stands in the file that `file` names.
+pub(super) fn text_of_file(
+    file: &Field<'_>,
+    reader: &mut Reader<'_>,
+    files: Files<'_>,
+) -> Option<String> {
     let path = file.text(reader, API_KEY)?;
     let path = reader.environment.expand(path.trim());
     match files(&path) {
@@ -289,7 +340,7 @@ fn api_key(field: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Opti
             file.problem(reader, reason, "write the key into it");
             None
         }
-        Ok(text) => header_safe(text.trim(), &file, reader),
+        Ok(text) => Some(text),
         Err(error) => {
             let reason = format!("{} cannot be read: {error}", path.display());
             file.problem(
@@ -303,7 +354,7 @@ fn api_key(field: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Opti
 }
 
 /// `key`, if it can stand in a header.
-fn header_safe(key: &str, field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
+pub(super) fn header_safe(key: &str, field: &Field<'_>, reader: &mut Reader<'_>) -> Option<String> {
     if key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(key.to_owned());
     }

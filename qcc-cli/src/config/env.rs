@@ -91,6 +91,16 @@ impl Environment {
             .map(|(name, _)| name.as_str())
     }
 
+    /// The names of the variables that hold `secret` among other things, as lists do. One that is
+    /// too short to be a secret is in none.
+    pub(crate) fn listing<'e>(&'e self, secret: &'e str) -> impl Iterator<Item = &'e str> {
+        let lists = move |value: &str| secret.len() >= SHORTEST_SECRET && value.contains(secret);
+        self.0
+            .iter()
+            .filter(move |(_, value)| lists(value))
+            .map(|(name, _)| name.as_str())
+    }
+
     /// The home directory.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.get("HOME")
@@ -160,6 +170,9 @@ mod tests {
         let environment = Environment::from_iter(variables);
         let names: Vec<_> = environment.holding("Bearer sk-test-0001").collect();
         assert_eq!(names, ["A"]);
+        let environment = Environment::from_iter([("A", "'token-1', token-2"), ("B", "token")]);
+        assert_eq!(environment.listing("token-2").collect::<Vec<_>>(), ["A"]);
+        assert_eq!(environment.listing("tok").count(), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a file, or from the environment, to a [`Config`].
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -90,7 +91,10 @@ pub(super) fn from_text(
     let mut reader = Reader::new(environment);
     let config = read(&Field::root(&root), path, &mut reader, files);
     match config {
-        Some(config) if reader.problems.is_empty() => Ok(config),
+        Some(config) if reader.problems.is_empty() => Ok(Config {
+            warnings: Problems::new(Some(path), reader.warnings),
+            ..config
+        }),
         _ => Err(Problems::new(Some(path), reader.problems)),
     }
 }
@@ -145,6 +149,7 @@ fn read(
         shutdown: shutdown.unwrap_or(SHUTDOWN),
         warm_up: warm_up.unwrap_or_default(),
         clusters,
+        warnings: Problems::new(Some(path), Vec::new()),
     })
 }
 
@@ -277,6 +282,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             policy: Policy::default(),
             last_resort: LastResort::default(),
             endpoints,
+            tokens: HashMap::new(),
             breaker: Breaker::default(),
             affinity: Affinity::default(),
             retry: Retry::default(),
@@ -306,6 +312,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
         shutdown: SHUTDOWN,
         warm_up: WarmUp::default(),
         clusters,
+        warnings: Problems::new(None, Vec::new()),
     })
 }
 

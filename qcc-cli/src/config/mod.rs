@@ -14,16 +14,18 @@ mod reader;
 mod secret;
 mod show;
 mod starter;
+mod tokens;
 mod tree;
 mod tuning;
 mod value;
 mod vendor;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use qcc_core::endpoint::{Api, Endpoints};
+use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints};
 use qcc_core::llm;
 use qcc_core::time::Duration;
 
@@ -37,6 +39,7 @@ pub(crate) use reader::closest;
 pub(crate) use secret::{Secret, masked};
 pub(crate) use show::Shown;
 pub(crate) use starter::Starter;
+pub(crate) use tokens::{Tokens, tier_name};
 pub(crate) use value::{duration, show_duration};
 
 /// Where the proxy listens unless told otherwise. Loopback: see SEC-05.
@@ -86,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) warm_up: WarmUp,
     /// At least one, each with an endpoint, in the order of the file.
     pub(crate) clusters: Vec<Arc<Cluster>>,
+    /// What is odd about it and stops nothing.
+    pub(crate) warnings: Problems,
 }
 
 /// Where a configuration comes from.
@@ -126,6 +131,8 @@ pub(crate) struct Cluster {
     pub(crate) last_resort: LastResort,
     /// At least one.
     pub(crate) endpoints: Endpoints,
+    /// The credentials of those that have several.
+    pub(crate) tokens: HashMap<EndpointId, Tokens>,
     /// When an endpoint is left alone.
     pub(crate) breaker: Breaker,
     /// How long sessions stay where they are.
@@ -134,6 +141,21 @@ pub(crate) struct Cluster {
     pub(crate) retry: Retry,
     /// How long to wait.
     pub(crate) timeouts: Timeouts,
+}
+
+impl Cluster {
+    /// What authenticates at `endpoint`, as it may be shown: the end of its key, or how many
+    /// tokens there are.
+    pub(crate) fn shown_key(&self, endpoint: &Endpoint) -> String {
+        match (self.tokens.get(&endpoint.id()), endpoint.credential()) {
+            (Some(tokens), _) => match tokens.items.len() {
+                1 => "1 token".to_owned(),
+                many => format!("{many} tokens"),
+            },
+            (None, Some(credential)) => masked(credential.expose()),
+            (None, None) => "none".to_owned(),
+        }
+    }
 }
 
 /// How an endpoint is chosen among those that are eligible.
@@ -334,7 +356,7 @@ impl Config {
     /// The entries that repeat another one.
     pub(crate) fn duplicates(&self) -> Vec<Duplicate> {
         let mut found = Vec::new();
-        let mut seen = std::collections::HashMap::new();
+        let mut seen = HashMap::new();
         for cluster in &self.clusters {
             let full = |name: &str| format!("{}/{name}", cluster.name);
             for duplicate in cluster.endpoints.duplicates() {

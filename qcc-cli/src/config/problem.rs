@@ -45,12 +45,12 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with one configuration, in the order of the file.
+/// Everything that is wrong with one configuration, or odd about it, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Problems {
     /// The file; `None` for a configuration out of the environment.
     pub(crate) file: Option<PathBuf>,
-    /// At least one.
+    /// If something is wrong, at least one.
     pub(crate) problems: Vec<Problem>,
 }
 

@@ -16,6 +16,10 @@ use super::value::{self, BadPlaceholder};
 pub(super) struct Reader<'e> {
     pub(super) environment: &'e Environment,
     pub(super) problems: Vec<Problem>,
+    /// What is odd and stops nothing.
+    pub(super) warnings: Vec<Problem>,
+    /// Whether a pool has taken the tokens that the environment has for one.
+    pub(super) environment_is_taken: bool,
 }
 
 impl<'e> Reader<'e> {
@@ -23,6 +27,8 @@ impl<'e> Reader<'e> {
         Self {
             environment,
             problems: Vec::new(),
+            warnings: Vec::new(),
+            environment_is_taken: false,
         }
     }
 
@@ -138,6 +144,17 @@ impl<'n> Field<'n> {
         reader.problem(self.at(), &self.path, reason, remedy);
     }
 
+    /// Notes what is odd about the value.
+    pub(super) fn warning(
+        &self,
+        reader: &mut Reader<'_>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let warning = Problem::new(self.at(), &*self.path, reason, remedy);
+        reader.warnings.push(warning);
+    }
+
     /// Whether the value is a map.
     pub(super) const fn is_map(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
@@ -190,8 +207,38 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// The values, where one may stand for a list of one.
+    pub(super) fn each(&self) -> Vec<Self> {
+        let field = |path: String, node: &'n Node| Self {
+            path,
+            key_at: node.at,
+            node,
+            form: self.form.inner(),
+        };
+        match &self.node.value {
+            Value::List(items) => {
+                let items = items.iter().enumerate();
+                let items =
+                    items.map(|(index, node)| field(format!("{}[{index}]", self.path), node));
+                items.collect()
+            }
+            _ => vec![field(self.path.clone(), self.node)],
+        }
+    }
+
     /// The value as text that is not empty, with placeholders replaced.
     pub(super) fn text(&self, reader: &mut Reader<'_>, remedy: &str) -> Option<String> {
+        let text = self.text_or_empty(reader, remedy)?;
+        if text.trim().is_empty() {
+            // The usual cause is a variable that is set to nothing.
+            self.problem(reader, "is empty", remedy);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The value as text, with placeholders replaced. It may be empty if a variable is.
+    pub(super) fn text_or_empty(&self, reader: &mut Reader<'_>, remedy: &str) -> Option<String> {
         let text = match &self.node.value {
             Value::Text(text) => text,
             Value::Null => {
@@ -204,11 +251,6 @@ impl<'n> Field<'n> {
             }
         };
         match value::substitute(text, reader.environment) {
-            Ok(text) if text.trim().is_empty() => {
-                // The usual cause is a variable that is set to nothing.
-                self.problem(reader, "is empty", remedy);
-                None
-            }
             Ok(text) => Some(text),
             Err(BadPlaceholder::Undefined(name)) => {
                 self.problem(

@@ -1,11 +1,12 @@
 //! The effective configuration as it may be shown: every default filled in, every key masked.
 
 use qcc_core::endpoint::{Api, Auth, Endpoint};
+use qcc_core::token::Tier;
 use serde::Serialize;
 
 use super::secret::masked;
 use super::value::{show_duration, show_size};
-use super::{Admin, Cluster, Config};
+use super::{Admin, Cluster, Config, Tokens, tier_name};
 
 /// A configuration without its secrets. The keys are those of the file.
 #[derive(Serialize)]
@@ -58,7 +59,10 @@ struct ShownCluster<'c> {
 struct ShownEndpoint<'c> {
     name: &'c str,
     base_url: String,
-    api_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<ShownTokens>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     auth: &'static str,
@@ -73,6 +77,16 @@ struct ShownEndpoint<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
     enabled: bool,
+}
+
+#[derive(Serialize)]
+struct ShownTokens {
+    order: Vec<&'static str>,
+    personal: Vec<&'static str>,
+    shared: Vec<&'static str>,
+    anonymous: Vec<&'static str>,
+    max_failures: u32,
+    inactive_for: String,
 }
 
 #[derive(Serialize)]
@@ -162,7 +176,7 @@ impl<'c> ShownCluster<'c> {
             endpoints: cluster
                 .endpoints
                 .iter()
-                .map(|endpoint| ShownEndpoint::of(endpoint))
+                .map(|endpoint| ShownEndpoint::of(endpoint, cluster.tokens.get(&endpoint.id())))
                 .collect(),
             breaker: ShownBreaker {
                 max_failures: breaker.max_failures,
@@ -198,12 +212,13 @@ impl<'c> ShownCluster<'c> {
 }
 
 impl<'c> ShownEndpoint<'c> {
-    fn of(endpoint: &'c Endpoint) -> Self {
+    fn of(endpoint: &'c Endpoint, tokens: Option<&Tokens>) -> Self {
         let key = endpoint.credential().map(|credential| credential.expose());
         Self {
             name: endpoint.name(),
             base_url: endpoint.base_url().to_string(),
-            api_key: masked(key.unwrap_or_default()),
+            api_key: key.map(masked),
+            tokens: tokens.map(ShownTokens::of),
             kind: endpoint.api().map(Api::as_str),
             auth: match endpoint.auth() {
                 Auth::XApiKey => "x-api-key",
@@ -219,6 +234,21 @@ impl<'c> ShownEndpoint<'c> {
             max_in_flight: endpoint.max_in_flight(),
             models: endpoint.models().map(str::to_owned).collect(),
             enabled: endpoint.enabled(),
+        }
+    }
+}
+
+impl ShownTokens {
+    fn of(tokens: &Tokens) -> Self {
+        // Of a token not even its end is shown.
+        let list = |tier| vec!["****"; tokens.count(tier)];
+        Self {
+            order: tokens.order.iter().map(|tier| tier_name(*tier)).collect(),
+            personal: list(Tier::Personal),
+            shared: list(Tier::Shared),
+            anonymous: list(Tier::Anonymous),
+            max_failures: tokens.max_failures,
+            inactive_for: show_duration(tokens.inactive_for),
         }
     }
 }

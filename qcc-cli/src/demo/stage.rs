@@ -1,6 +1,7 @@
 //! Everything that the demo runs on: simulated endpoints and a proxy in front of them, each on a
 //! socket, put together as `qcc serve` does it.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -143,6 +144,7 @@ fn configuration(
         policy: config::Policy::default(),
         last_resort: config::LastResort::default(),
         endpoints: Endpoints::try_from_iter(endpoints).map_err(|error| internal(&error))?,
+        tokens: HashMap::new(),
         breaker: config::Breaker {
             open_for,
             max_open_for: 2 * open_for,
@@ -167,6 +169,7 @@ fn configuration(
         // Some of the endpoints refuse connections; that belongs into the show.
         warm_up: config::WarmUp::Off,
         clusters: vec![Arc::new(cluster)],
+        warnings: config::Problems::new(None, Vec::new()),
     })
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use qcc_core::token::SourceId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{Config, Shown};
+use crate::config::{Config, Shown, Tokens};
 
 /// The parts of a configuration that are used once, when the proxy starts.
 pub(crate) const AT_START: [&str; 4] = ["listen", "admin", "shutdown", "warm_up"];
@@ -40,6 +41,7 @@ impl fmt::Display for Change {
 
 /// Every key in which `new` differs from `old`, in alphabetical order.
 pub(crate) fn between(old: &Config, new: &Config) -> Vec<Change> {
+    let other_tokens = other_tokens(old, new);
     let (old, new) = (values(old), values(new));
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     keys.into_iter()
@@ -50,7 +52,43 @@ pub(crate) fn between(old: &Config, new: &Config) -> Vec<Change> {
             new: new.get(key).cloned(),
             needs_restart: AT_START.contains(&key.split('.').next().unwrap_or_default()),
         })
+        .chain(other_tokens)
         .collect()
+}
+
+/// The credentials of pools that have their name still and are others. As they are shown, all
+/// look alike.
+fn other_tokens(old: &Config, new: &Config) -> Vec<Change> {
+    let before = identities(old);
+    let changed = identities(new).into_iter().filter(|(key, identity)| {
+        let known = before.get(key);
+        known.is_some_and(|known| known != identity)
+    });
+    let change = |(key, _)| Change {
+        key,
+        old: Some("a token".to_owned()),
+        new: Some("another token".to_owned()),
+        needs_restart: false,
+    };
+    changed.map(change).collect()
+}
+
+fn identities(config: &Config) -> BTreeMap<String, SourceId> {
+    let mut identities = BTreeMap::new();
+    for cluster in &config.clusters {
+        for endpoint in cluster.endpoints.iter() {
+            let tokens = cluster.tokens.get(&endpoint.id());
+            for (name, identity) in tokens.into_iter().flat_map(Tokens::identities) {
+                let key = format!(
+                    "clusters.{}.endpoints.{}.tokens.{name}",
+                    cluster.name,
+                    endpoint.name()
+                );
+                identities.insert(key, identity);
+            }
+        }
+    }
+    identities
 }
 
 fn values(config: &Config) -> BTreeMap<String, String> {
@@ -151,6 +189,28 @@ clusters:
         let ids = told.iter().filter(|told| told.contains("endpoints.a.id:"));
         assert_eq!(ids.count(), 1, "{told:#?}");
         assert!(!told.concat().contains("sk-test"), "{told:#?}");
+    }
+
+    // CFG-08, TOK-33
+    #[test]
+    fn another_token_of_the_same_name_is_a_change_and_stays_a_secret() {
+        let pool = |tokens: &str| {
+            format!(
+                "clusters: {{ c: {{ endpoints: [{{ name: p, base_url: 'https://p.example', \
+                 tokens: {{ personal: [{tokens}] }} }}] }} }}"
+            )
+        };
+        let told = shown(&pool("sk-test-1, sk-test-2"), &pool("sk-test-1, sk-test-3"));
+        let key = "clusters.c.endpoints.p.tokens";
+        assert_eq!(
+            told,
+            [format!("{key}.Personal-2: a token => another token")]
+        );
+        let told = shown(&pool("sk-test-1, sk-test-2"), &pool("sk-test-1"));
+        assert_eq!(
+            told,
+            [format!(r#"{key}.personal: ["****","****"] => ["****"]"#)]
+        );
     }
 
     // CFG-07

@@ -18,7 +18,9 @@ use arc_swap::ArcSwap;
 use qcc_core::record::RecordSink;
 use qcc_core::upstream::Reqwest;
 
+use crate::admin::pool::PoolView;
 use crate::config::{self, Config};
+use crate::moment::Anchor;
 use crate::output::Failure;
 use crate::server::{Proxy, Target};
 use crate::stack::{self, Handle, Stack};
@@ -96,6 +98,11 @@ impl Generation {
         sink: &Arc<dyn RecordSink>,
         before: &[Cluster],
     ) -> Result<Self, Failure> {
+        for warning in &config.warnings.problems {
+            let line = warning.at.map(|at| at.line);
+            let (key, reason) = (&*warning.key, &warning.reason);
+            tracing::warn!(line, "{key} {reason}; {}", warning.remedy);
+        }
         let clusters = config
             .clusters
             .iter()
@@ -111,6 +118,19 @@ impl Generation {
             config: Arc::new(config),
             clusters,
         })
+    }
+}
+
+impl Generation {
+    /// The token pools of all clusters at `now`, in the order of the configuration.
+    pub(crate) fn pools(&self, now: &Anchor) -> Vec<PoolView> {
+        let of = |cluster: &Cluster| {
+            let endpoints = cluster.handle.endpoints().iter();
+            let handles = endpoints.filter_map(|endpoint| cluster.handle.endpoint(endpoint.id()));
+            let pools = handles.filter_map(|handle| PoolView::of(&cluster.name, &handle, now));
+            pools.collect::<Vec<_>>()
+        };
+        self.clusters.iter().flat_map(of).collect()
     }
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use qcc_core::record::RecordSink;
-use qcc_core::time::SystemClock;
+use qcc_core::time::{Duration, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::background::Background;
 use super::reload::{Load, Reload};
@@ -18,6 +19,10 @@ use crate::output::Failure;
 use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
 use crate::server;
 use crate::shutdown::{Phase, Phases};
+
+/// What a refresh of a credential gets even if everything is to stop at once: its answer may
+/// bring the only token that is valid from now on.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// A proxy that is ready: its clusters are built, and clients may connect.
 pub(crate) struct Opened {
@@ -105,9 +110,21 @@ impl Opened {
         let service = service_fn(move |request| running.current().proxy.clone().answer(request));
         tokio::join!(
             server::run(self.listener, service, phases.clone(), grace),
-            admin::serve(self.admin_listener, router, phases, grace),
+            admin::serve(self.admin_listener, router, phases.clone(), grace),
         );
         tasks.shutdown().await;
-        background.stop().await;
+        background.stop(end(phases, grace)).await;
+    }
+}
+
+/// Ready when what is under way has had its time: the grace, or after a second signal a moment.
+async fn end(mut phases: Phases, grace: Duration) {
+    let aborted = async {
+        phases.reached(Phase::Aborting).await;
+        sleep(LAST_MOMENT).await;
+    };
+    tokio::select! {
+        () = sleep(grace) => {}
+        () = aborted => {}
     }
 }

@@ -1,6 +1,7 @@
 //! A source of the pool, and the one refresh of it that is under way.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
@@ -44,7 +45,11 @@ impl Supply {
         if let Some(open) = flight.as_ref().filter(|flight| is_open(flight)) {
             return Some((open.clone(), false));
         }
-        let new = self.source.refresh()?.map(landed).boxed().shared();
+        let refresh = self.source.refresh()?;
+        // A source that panics must not take the requests with it that wait for it.
+        let caught = AssertUnwindSafe(refresh).catch_unwind();
+        let result = caught.map(|result| result.unwrap_or_else(|_| Err(panicked())));
+        let new = result.map(landed).boxed().shared();
         *flight = Some(new.clone());
         Some((new, true))
     }
@@ -60,6 +65,10 @@ impl Supply {
     fn lock(&self) -> MutexGuard<'_, Option<Flight>> {
         self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn panicked() -> NotRefreshed {
+    NotRefreshed::for_now("its source panicked")
 }
 
 fn is_open(flight: &Flight) -> bool {

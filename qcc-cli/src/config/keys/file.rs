@@ -2,6 +2,7 @@
 
 use super::{Form, Key, Shape, Usual, names};
 use crate::config::cluster::{AUTHS, KINDS};
+use crate::config::tokens::TIERS;
 use crate::config::{LastResort, Policy, WarmUp};
 
 const fn key(name: &'static str, form: Form, usual: Usual, meaning: &'static str) -> Key {
@@ -170,8 +171,14 @@ const ENDPOINT: &[Key] = &[
     key(
         "api_key",
         Form::TextOr(KEY_FILE),
-        Usual::Required,
+        Usual::OneOf(&[], "this or `tokens`"),
         "the key, or `{ file: PATH }` for a file that holds it",
+    ),
+    key(
+        "tokens",
+        Form::Map(TOKENS),
+        Usual::OneOf(&["name"], "or `api_key`"),
+        "a [pool of credentials](tokens.md) in the place of one key, see below. It needs a `name`",
     ),
     key(
         "name",
@@ -240,6 +247,50 @@ const KEY_FILE: &[Key] = &[key(
     Form::Text,
     Usual::Required,
     "the path of a file that holds the key and nothing else",
+)];
+
+/// The tokens of one tier.
+const TIER: Form = Form::Many(&Form::TextOr(TOKEN_FILE));
+
+const TOKENS: &[Key] = &[
+    key(
+        "order",
+        Form::List(&Form::Choice(|| names(&TIERS))),
+        Usual::Words("`personal`, `shared`, `anonymous`"),
+        "the tiers; one is used only while no token of those before it can be",
+    ),
+    key(
+        "personal",
+        TIER,
+        Usual::Words("none"),
+        "your own tokens: a text or a list of texts, each of which may hold several with commas between them, or `{ file: PATH }` for a file with one a line",
+    ),
+    key(
+        "shared",
+        TIER,
+        Usual::Words("none"),
+        "tokens that others use, too",
+    ),
+    key("anonymous", TIER, Usual::Words("none"), "the last resort"),
+    key(
+        "max_failures",
+        from(1),
+        Usual::Value("3"),
+        "so many failures in a row make a token inactive",
+    ),
+    key(
+        "inactive_for",
+        DURATION,
+        Usual::Value("10m"),
+        "an inactive token is tried again after so long",
+    ),
+];
+
+const TOKEN_FILE: &[Key] = &[key(
+    "file",
+    Form::Text,
+    Usual::Required,
+    "the path of a file that holds tokens and nothing else",
 )];
 
 const BREAKER: &[Key] = &[

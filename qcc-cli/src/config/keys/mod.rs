@@ -37,6 +37,9 @@ pub(super) enum Usual {
     Value(&'static str),
     /// What cannot be said in a value, in words.
     Words(&'static str),
+    /// Nothing: exactly one of the keys of its section that are like this must be there, and with
+    /// it these others. In words.
+    OneOf(&'static [&'static str], &'static str),
 }
 
 /// How a value is written.
@@ -58,6 +61,8 @@ pub(super) enum Form {
     Named(&'static [Key]),
     /// A list of such values.
     List(&'static Self),
+    /// Such a value, or a list of them.
+    Many(&'static Self),
     /// Text, or a map with these keys.
     TextOr(&'static [Key]),
 }
@@ -77,14 +82,15 @@ impl Form {
     pub(super) const fn keys(&self) -> &'static [Key] {
         match self {
             Self::Map(keys) | Self::Named(keys) | Self::TextOr(keys) => keys,
+            Self::Many(item) => item.keys(),
             _ => &[],
         }
     }
 
-    /// The form of what a list holds.
+    /// The form of what a list holds, or may hold.
     pub(super) fn inner(&'static self) -> &'static Self {
         match self {
-            Self::List(item) => item,
+            Self::List(item) | Self::Many(item) => item,
             _ => self,
         }
     }

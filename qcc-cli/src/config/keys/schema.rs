@@ -42,6 +42,10 @@ fn form(form: &Form) -> Value {
             "minProperties": 1,
         }),
         Form::List(item) => json!({ "type": "array", "items": self::form(item) }),
+        Form::Many(item) => {
+            let item = self::form(item);
+            json!({ "anyOf": [item, { "type": "array", "items": item }] })
+        }
         Form::TextOr(keys) => json!({ "anyOf": [self::form(&Form::Text), map(keys)] }),
     }
 }
@@ -68,7 +72,31 @@ fn map(keys: &[Key]) -> Value {
     if !required.is_empty() {
         map["required"] = json!(required);
     }
+    let one_of = one_of(keys);
+    if !one_of.is_empty() {
+        map["anyOf"] = json!(one_of);
+    }
     map
+}
+
+/// For each key of which one must be there: it is, with what belongs to it, and no other is.
+fn one_of(keys: &[Key]) -> Vec<Value> {
+    let of = |key: &Key| match key.usual {
+        Usual::OneOf(with, _) => Some((key.name, with)),
+        _ => None,
+    };
+    let choices: Vec<_> = keys.iter().filter_map(of).collect();
+    let alone = |name: &str| -> Map<_, _> {
+        let others = choices.iter().filter(|(other, _)| *other != name);
+        others
+            .map(|(other, _)| ((*other).to_owned(), json!(false)))
+            .collect()
+    };
+    let choice = |(name, with): &(&str, &[&str])| {
+        let required: Vec<_> = std::iter::once(name).chain(*with).collect();
+        json!({ "required": required, "properties": alone(name) })
+    };
+    choices.iter().map(choice).collect()
 }
 
 fn property(key: &Key) -> Value {
@@ -76,6 +104,7 @@ fn property(key: &Key) -> Value {
     let mut description = plain(key.meaning);
     match key.usual {
         Usual::Required | Usual::Words("") => {}
+        Usual::OneOf(_, words) => description.push_str(&format!("; {}", plain(words))),
         Usual::Words(words) => description.push_str(&format!(". Without it: {}", plain(words))),
         Usual::Value(text) => {
             property["default"] = match key.form {

@@ -15,6 +15,8 @@ type Put = Rc<dyn Fn(Option<Value>) -> Value>;
 struct Place {
     path: String,
     key: &'static Key,
+    /// Whether nothing else can take its place.
+    required: bool,
     put: Put,
 }
 
@@ -28,6 +30,9 @@ fn places() -> Vec<Place> {
 }
 
 fn collect(form: &'static Form, path: &str, put: Put, places: &mut Vec<Place>) {
+    if let Form::Many(item) = form {
+        return collect(item, path, put, places);
+    }
     if let Form::List(item) = form {
         let list = move |item: Option<Value>| put(Some(item.into_iter().collect()));
         return collect(item, &format!("{path}[0]"), Rc::new(list), places);
@@ -46,12 +51,20 @@ fn collect(form: &'static Form, path: &str, put: Put, places: &mut Vec<Place>) {
                 .trim_start_matches('.')
                 .to_owned(),
             key,
+            required: needed(form.keys()).contains_key(key.name),
             put: Rc::new(move |value| {
                 let mut map = needed(form.keys());
                 match value {
-                    Some(value) => map.insert(key.name.to_owned(), value),
-                    None => map.remove(key.name),
-                };
+                    Some(value) => {
+                        if let Usual::OneOf(with, _) = key.usual {
+                            choose(&mut map, form.keys(), with);
+                        }
+                        map.insert(key.name.to_owned(), value);
+                    }
+                    None => {
+                        map.remove(key.name);
+                    }
+                }
                 put(Some(Value::Object(map)))
             }),
         };
@@ -60,10 +73,31 @@ fn collect(form: &'static Form, path: &str, put: Put, places: &mut Vec<Place>) {
     }
 }
 
-/// What must be there.
+/// Makes room for one of the keys of which one must be there, and adds what belongs to it.
+fn choose(map: &mut Map<String, Value>, keys: &[Key], with: &[&str]) {
+    for key in keys {
+        match key.usual {
+            Usual::OneOf(..) => {
+                map.remove(key.name);
+            }
+            _ if with.contains(&key.name) => {
+                map.insert(key.name.to_owned(), example(&key.form));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What must be there; the first of those of which one must be.
 fn needed(keys: &[Key]) -> Map<String, Value> {
-    keys.iter()
-        .filter(|key| matches!(key.usual, Usual::Required))
+    let first = keys
+        .iter()
+        .find(|key| matches!(key.usual, Usual::OneOf(..)));
+    let required = keys
+        .iter()
+        .filter(|key| matches!(key.usual, Usual::Required));
+    required
+        .chain(first)
         .map(|key| (key.name.to_owned(), example(&key.form)))
         .collect()
 }
@@ -78,6 +112,7 @@ fn example(form: &Form) -> Value {
         Form::Map(keys) => Value::Object(needed(keys)),
         Form::Named(keys) => json!({ "claude": needed(keys) }),
         Form::List(item) => json!([example(item)]),
+        Form::Many(item) => example(item),
     }
 }
 
@@ -88,6 +123,7 @@ fn allowed(form: &Form) -> Vec<Value> {
         Form::Whole { least, .. } => values.extend([json!(least), json!("${ONE}")]),
         Form::Choice(names) => values.extend(names().into_iter().map(Value::from)),
         Form::Flag => values.extend([json!(true), json!("${TRUE}")]),
+        Form::Many(item) => values.push(json!([example(item), example(item)])),
         _ => {}
     }
     values
@@ -109,6 +145,7 @@ fn refused(form: &Form) -> Vec<Value> {
         Form::Map(_) | Form::Named(_) => vec![json!("text"), json!([]), json!({ "none": 1 })],
         Form::List(_) => vec![json!("text"), json!({})],
         Form::TextOr(_) => vec![json!(""), json!([]), json!({ "none": 1 })],
+        Form::Many(_) => vec![json!({ "none": 1 }), json!([{ "none": 1 }]), json!([[]])],
     }
 }
 
@@ -144,7 +181,7 @@ fn the_published_schema_is_that_of_the_code() {
 // CFG-04
 #[test]
 fn every_default_is_the_one_that_a_file_without_the_key_has() {
-    for Place { path, key, put } in places() {
+    for Place { path, key, put, .. } in places() {
         let Usual::Value(text) = key.usual else {
             continue;
         };
@@ -158,7 +195,7 @@ fn every_default_is_the_one_that_a_file_without_the_key_has() {
 #[test]
 fn reader_and_schema_allow_the_same_values() {
     let schema = jsonschema::draft7::new(&schema()).unwrap();
-    for Place { path, key, put } in places() {
+    for Place { path, key, put, .. } in places() {
         for value in allowed(&key.form) {
             let file = put(Some(value));
             if let Err(problems) = shown(&file) {
@@ -181,9 +218,9 @@ fn reader_and_schema_allow_the_same_values() {
 #[test]
 fn what_must_be_there_is_missed_by_reader_and_schema() {
     let schema = jsonschema::draft7::new(&schema()).unwrap();
-    for Place { path, key, put } in places() {
-        let file = put(None);
-        let required = matches!(key.usual, Usual::Required);
+    for place in places() {
+        let Place { path, required, .. } = place;
+        let file = (place.put)(None);
         assert_eq!(shown(&file).is_err(), required, "{path}");
         assert_eq!(schema.is_valid(&file), !required, "{path}");
     }
@@ -192,9 +229,9 @@ fn what_must_be_there_is_missed_by_reader_and_schema() {
 // CLI-06
 #[test]
 fn every_key_that_is_set_is_shown() {
-    for Place { path, key, put } in places() {
+    for Place { path, key, put, .. } in places() {
         // A key out of a file is shown as the key that it is.
-        if path.ends_with("api_key.file") {
+        if path.ends_with(".file") {
             continue;
         }
         let shown = shown(&put(Some(example(&key.form)))).ok().unwrap();
@@ -209,12 +246,12 @@ fn the_document_has_a_row_for_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let document = fs::read_to_string(path).unwrap();
     for Place { path, key, .. } in places() {
-        if path.ends_with("api_key.file") {
+        if path.ends_with(".file") {
             continue;
         }
         let usual = match key.usual {
             Usual::Required => "required".to_owned(),
-            Usual::Words(words) => words.to_owned(),
+            Usual::Words(words) | Usual::OneOf(_, words) => words.to_owned(),
             Usual::Value(value) if value.parse::<u32>().is_ok() => value.to_owned(),
             Usual::Value(value) => format!("`{value}`"),
         };
