@@ -5,8 +5,10 @@
 //! of the user may stand anywhere in between.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::request::Parts;
+use tokio::sync::Notify;
 
 use crate::facts::Facts;
 use crate::time::Instant;
@@ -20,6 +22,23 @@ pub trait Available: fmt::Debug + Send + Sync + 'static {
     /// Told when another endpoint answered a request that this one had called invalid.
     fn overruled(&self, query: &Query<'_>) {
         let _ = query;
+    }
+}
+
+/// Rung by a state handle when its endpoint failed or came back, for whoever looks after endpoints.
+/// A ring that nobody waits for is not lost; several of those are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Something changed: have a look.
+    pub(crate) fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Ready when it rang since this was last ready.
+    pub(crate) fn rang(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.0.notified()
     }
 }
 

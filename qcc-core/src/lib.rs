@@ -126,7 +126,8 @@
 //! - It translates nothing: a Messages request goes to endpoints that speak Messages.
 //! - It never reads the environment, never spawns a task and has no global state. What has to be
 //!   done from time to time is a future for you to run:
-//!   [`Handle::maintenance`](failover::Handle::maintenance).
+//!   [`Handle::maintenance`](failover::Handle::maintenance), and
+//!   [`Failover::recovery`](failover::Failover::recovery) for endpoints that failed.
 //! - It keeps its state in memory. After a restart every session is free and every endpoint is
 //!   tried again, but for those that a [`store`] remembers as refused or switched off.
 //! - It does not help to evade the limits of a vendor: it has no credentials of its own, and what
@@ -214,6 +215,9 @@ mod documents {
 
     #[doc = include_str!("../../docs/failures.md")]
     struct Failures;
+
+    #[doc = include_str!("../../docs/recovery.md")]
+    struct RecoveryPage;
 
     #[doc = include_str!("../../docs/stack-order.md")]
     struct StackOrder;

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::state::{LastFailure, Pass, Refusal, Snapshot, State, Ticket, Transition};
-use crate::available::{Availability, Available, Query};
+use crate::available::{Availability, Available, Bell, Query};
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::failure::{Blame, Failed, Kind};
@@ -28,7 +28,12 @@ pub struct Breaker(Arc<View>);
 struct View {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
+    bell: Bell,
 }
+
+/// What a breaker was told up to a moment: see [`Breaker::verified`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
 
 struct Shared {
     core: Mutex<Core>,
@@ -93,15 +98,37 @@ impl Breaker {
             core: Mutex::new(Core { state, config }),
             glance,
         });
-        Self(Arc::new(View { endpoint, shared }))
+        let bell = Bell::default();
+        Self(Arc::new(View {
+            endpoint,
+            shared,
+            bell,
+        }))
+    }
+
+    /// The same breaker; `bell` rings when its state changes.
+    #[must_use]
+    pub(crate) fn with_bell(self, bell: Bell) -> Self {
+        let View {
+            endpoint, shared, ..
+        } = &*self.0;
+        Self(Arc::new(View {
+            endpoint: endpoint.clone(),
+            shared: shared.clone(),
+            bell,
+        }))
     }
 
     /// The same breaker for `endpoint` as it is configured now: the state is shared, the new
     /// configuration holds for both handles at once.
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>, config: Config) -> Self {
-        let shared = self.0.shared.clone();
-        let continued = Self(Arc::new(View { endpoint, shared }));
+        let (shared, bell) = (self.0.shared.clone(), self.0.bell.clone());
+        let continued = Self(Arc::new(View {
+            endpoint,
+            shared,
+            bell,
+        }));
         continued.configure(config);
         continued
     }
@@ -135,6 +162,28 @@ impl Breaker {
     /// whether anything was different.
     pub fn reset(&self) -> bool {
         self.step(|core| core.state.reset())
+    }
+
+    /// What it was told up to now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.lock().state.told())
+    }
+
+    /// A check that began when it had this `mark` showed that the endpoint works: the same as
+    /// [`reset`](Self::reset), unless it was told of a failure since then. Returns whether anything
+    /// was different.
+    pub fn verified(&self, mark: Mark) -> bool {
+        self.step(|core| core.state.verified(mark.0))
+    }
+
+    /// The kind of its last failure, unless it is closed.
+    pub(crate) fn broken(&self) -> Option<Option<Kind>> {
+        if self.glance().is_closed() {
+            return None;
+        }
+        let last = self.last_failure();
+        Some(last.map(|failure| failure.kind))
     }
 
     /// Lets a request through, or says why not.
@@ -180,6 +229,7 @@ impl Breaker {
         };
         if let Some(transition) = transition {
             self.log(transition);
+            self.0.bell.ring();
         }
         result
     }

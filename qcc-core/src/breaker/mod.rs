@@ -31,7 +31,7 @@ use http_body::Body;
 use tower::Service;
 
 pub use self::config::{Config, InvalidConfig};
-pub use self::handle::{Breaker, Permit};
+pub use self::handle::{Breaker, Mark, Permit};
 pub use self::layer::CircuitBreakerLayer;
 pub use self::state::{LastFailure, Phase, Snapshot};
 use crate::body::RequestBody;

@@ -18,6 +18,8 @@ pub(super) struct State {
     /// Counted failures in a row; those that opened the breaker stay until it closes.
     failures: u32,
     last_failure: Option<LastFailure>,
+    /// How many failures it was told of.
+    told: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +141,12 @@ impl State {
             generation: 0,
             failures: 0,
             last_failure: None,
+            told: 0,
         }
+    }
+
+    pub(super) const fn told(&self) -> u64 {
+        self.told
     }
 
     pub(super) const fn is_closed(&self) -> bool {
@@ -263,6 +270,7 @@ impl State {
         // Also of a late one: the next last resort goes to the endpoint that failed least
         // recently.
         self.last_failure = Some(LastFailure { at: now, kind });
+        self.told += 1;
         if ticket.generation != self.generation {
             return None;
         }
@@ -310,6 +318,16 @@ impl State {
         self.failures = 0;
         self.enter(Mode::Closed);
         (changed, from.map(|from| Transition::Closed { from }))
+    }
+
+    /// The endpoint is known to work since it had told of `told` failures: the same as a reset,
+    /// unless it failed after that.
+    pub(super) fn verified(&mut self, told: u64) -> (bool, Option<Transition>) {
+        if self.told == told {
+            self.reset()
+        } else {
+            (false, None)
+        }
     }
 
     pub(super) fn snapshot(&self, now: Instant, config: &Config) -> Snapshot {

@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 
+use super::checks::ShortWay;
 use super::handle::{EndpointState, Handle};
 use super::{Failover, Way};
 use crate::affinity::{self, AffinityKey, AffinityLayer, NoAffinity, Sessions};
+use crate::available::Bell;
 use crate::balance::{self, Balance, BalancePolicy, LastResort, Priority};
-use crate::breaker::{self, CircuitBreakerLayer};
+use crate::breaker::{self, Breaker, CircuitBreakerLayer};
 use crate::classify::{ByStatus, Classify, ErrorClassifyLayer, Timeouts};
 use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::{NoFacts, ReadFacts};
 use crate::health::{Health, TrackHealthLayer};
 use crate::inspect::InspectLayer;
 use crate::record::RecordSink;
+use crate::recovery::{self, Recovery};
 use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
 use crate::standing::StateStore;
+use crate::time::{SystemClock, WallClock};
 use crate::token::{Pool, TokenPoolLayer};
-use crate::upstream::{DecodeLayer, OriginLayer, Upstream};
+use crate::upstream::{Decode, DecodeLayer, Origin, OriginLayer, Upstream};
 
 /// Puts the stack together. Made by [`Failover::builder`].
 ///
@@ -41,6 +45,8 @@ pub struct Builder {
     budget: Budget,
     sink: Option<Arc<dyn RecordSink>>,
     pools: HashMap<EndpointId, Pool>,
+    recovery: recovery::Config,
+    clock: Arc<dyn WallClock>,
     before: Option<Handle>,
     store: Option<Arc<dyn StateStore>>,
 }
@@ -62,6 +68,8 @@ impl Builder {
             budget: Budget::default(),
             sink: None,
             pools: HashMap::new(),
+            recovery: recovery::Config::default(),
+            clock: Arc::new(SystemClock),
             before: None,
             store: None,
         }
@@ -179,6 +187,22 @@ impl Builder {
         self
     }
 
+    /// How often endpoints that failed are checked, and what that may cost. Nothing is checked
+    /// unless somebody runs [`Failover::recovery`] or asks for it.
+    #[must_use]
+    pub fn recovery(mut self, config: recovery::Config) -> Self {
+        self.recovery = config;
+        self
+    }
+
+    /// Tells dates by `clock`: when a check was made, and when a day of checks ends. By default the
+    /// system's. An endpoint that continues keeps its own.
+    #[must_use]
+    pub fn wall_clock(mut self, clock: impl WallClock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
     /// Goes on where another stack is: an endpoint that it has, too, keeps its state, and so do
     /// the sessions. That is how a configuration is reloaded: build the new stack, give it the
     /// requests from now on, and let the old one finish what it began. Both see and change the
@@ -206,17 +230,29 @@ impl Builder {
             None => Sessions::new(self.sessions),
         };
         sessions.configure(self.sessions);
+        let bell = match &self.before {
+            Some(before) => before.bell().clone(),
+            None => Bell::default(),
+        };
         let mut pools = mem::take(&mut self.pools);
         let states: Vec<_> = self
             .endpoints
             .iter()
-            .map(|endpoint| self.state(endpoint, pools.remove(&endpoint.id())))
+            .map(|endpoint| self.state(endpoint, pools.remove(&endpoint.id()), &bell))
             .collect();
-        let members = states.iter().map(|state| {
-            let way = self.way(state, upstream(&state.endpoint));
+        let upstreams: Vec<_> = states
+            .iter()
+            .map(|state| upstream(&state.endpoint))
+            .collect();
+        let members = states.iter().zip(&upstreams).map(|(state, upstream)| {
+            let way = self.way(state, upstream.clone());
             (state.member(), way)
         });
         let balance = Balance::new(members, self.policy.clone(), self.balance);
+
+        let short_ways = states.iter().zip(upstreams);
+        let short_ways = short_ways.map(|(state, upstream)| self.short_way(state, upstream));
+        let short_ways = short_ways.collect();
 
         let mut retry = RetryWithExclusionLayer::new(self.retry).with_budget(self.budget.clone());
         if let Some(policy) = self.retry_policy {
@@ -235,27 +271,45 @@ impl Builder {
             .service(balance);
         Failover {
             stack,
-            handle: Handle::new(self.endpoints, states, sessions),
+            handle: Handle::new(self.endpoints, states, sessions, bell),
+            short_ways,
         }
     }
 
     /// The state of `endpoint`: the one that it has already, else a new one.
-    fn state(&self, endpoint: &Arc<Endpoint>, pool: Option<Pool>) -> EndpointState {
+    fn state(&self, endpoint: &Arc<Endpoint>, pool: Option<Pool>, bell: &Bell) -> EndpointState {
         match self
             .before
             .as_ref()
             .and_then(|before| before.endpoint(endpoint.id()))
         {
-            Some(before) => before
-                .state()
-                .continued(endpoint.clone(), pool, self.breaker),
+            Some(before) => {
+                before
+                    .state()
+                    .continued(endpoint.clone(), pool, self.breaker, self.recovery)
+            }
             None => {
                 let health = match &self.store {
                     Some(store) => Health::kept(endpoint.clone(), store.clone()),
                     None => Health::new(endpoint.clone()),
                 };
-                EndpointState::new(endpoint.clone(), health, pool, self.breaker)
+                let health = health.with_bell(bell.clone());
+                let breaker = Breaker::with_config(endpoint.clone(), self.breaker);
+                let breaker = breaker.with_bell(bell.clone());
+                let recovery = Recovery::new(endpoint.clone(), self.recovery, self.clock.clone());
+                EndpointState::new(endpoint.clone(), pool, breaker, health, recovery)
             }
+        }
+    }
+
+    /// The way to one endpoint for checks of it: judged like requests, and nothing else.
+    fn short_way<S: Upstream>(&self, state: &EndpointState, upstream: S) -> ShortWay<S> {
+        let origin = Origin::new(upstream, state.endpoint.clone());
+        ShortWay {
+            state: state.clone(),
+            facts: self.facts.clone(),
+            classify: self.classify.clone(),
+            service: Decode::new(origin),
         }
     }
 

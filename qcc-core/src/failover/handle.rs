@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::future::{join_all, join3};
 
 use crate::affinity::Sessions;
-use crate::available::{Availability, Available, Query, Reason};
+use crate::available::{Availability, Available, Bell, Query, Reason};
 use crate::balance::{Load, Member};
 use crate::breaker::{self, Breaker};
 use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::Facts;
 use crate::health::{self, Health, is_healthy};
+use crate::recovery::{self, Recovery};
 use crate::time::{self, Duration, Instant};
 use crate::token::{Pool, Tokens};
 
@@ -29,6 +30,8 @@ struct Inner {
     states: Vec<EndpointState>,
     ids: HashMap<EndpointId, usize>,
     sessions: Sessions,
+    /// Rings when an endpoint failed or came back.
+    bell: Bell,
 }
 
 /// The state of one endpoint. There is one for each id: forwarding, choosing, operating and
@@ -39,24 +42,27 @@ pub(super) struct EndpointState {
     pub(super) breaker: Breaker,
     pub(super) health: Health,
     pub(super) tokens: Tokens,
+    pub(super) recovery: Recovery,
     load: Load,
 }
 
 impl EndpointState {
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
-        health: Health,
         pool: Option<Pool>,
-        config: breaker::Config,
+        breaker: Breaker,
+        health: Health,
+        recovery: Recovery,
     ) -> Self {
         let tokens = match pool {
             Some(pool) => Tokens::pooled(endpoint.clone(), pool),
             None => Tokens::fixed(endpoint.clone()),
         };
         Self {
-            breaker: Breaker::with_config(endpoint.clone(), config),
+            breaker,
             health,
             tokens,
+            recovery,
             load: Load::new(),
             endpoint,
         }
@@ -68,6 +74,7 @@ impl EndpointState {
         endpoint: Arc<Endpoint>,
         pool: Option<Pool>,
         config: breaker::Config,
+        recovery: recovery::Config,
     ) -> Self {
         let tokens = self.tokens.continued(&endpoint, pool);
         let health = self.health.continued(endpoint.clone());
@@ -78,17 +85,19 @@ impl EndpointState {
             breaker: self.breaker.continued(endpoint.clone(), config),
             health,
             tokens,
+            recovery: self.recovery.continued(endpoint.clone(), recovery),
             load: self.load.clone(),
             endpoint,
         }
     }
 
-    /// The endpoint as Balance sees it. The breaker is the last gate: an endpoint that is out
-    /// for its breaker alone may serve as last resort.
+    /// The endpoint as Balance sees it. Queue and breaker are the last gates: an endpoint that is
+    /// out for nothing else may serve as last resort.
     pub(super) fn member(&self) -> Member {
-        let gates: [Arc<dyn Available>; 3] = [
+        let gates: [Arc<dyn Available>; 4] = [
             Arc::new(self.health.clone()),
             Arc::new(self.tokens.clone()),
+            Arc::new(self.recovery.clone()),
             Arc::new(self.breaker.clone()),
         ];
         Member::new(self.endpoint.clone(), gates).with_load(self.load.clone())
@@ -100,6 +109,7 @@ impl Handle {
         endpoints: Endpoints,
         states: Vec<EndpointState>,
         sessions: Sessions,
+        bell: Bell,
     ) -> Self {
         let ids = states
             .iter()
@@ -111,6 +121,7 @@ impl Handle {
             states,
             ids,
             sessions,
+            bell,
         }))
     }
 
@@ -129,8 +140,16 @@ impl Handle {
     /// One endpoint.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<EndpointHandle> {
-        let &index = self.0.ids.get(&id)?;
+        let index = self.index(id)?;
         Some(EndpointHandle(self.0.states[index].clone()))
+    }
+
+    pub(super) fn index(&self, id: EndpointId) -> Option<usize> {
+        self.0.ids.get(&id).copied()
+    }
+
+    pub(super) fn bell(&self) -> &Bell {
+        &self.0.bell
     }
 
     /// The endpoint that a person means: by its name, or by the start of its shown id (at least
@@ -252,14 +271,21 @@ impl EndpointHandle {
         &self.0.tokens
     }
 
-    /// Lets requests go there again: clears refused credentials, the auth failure, the
-    /// operator's own setting and the breaker, in this order, so that no request sees it half
-    /// enabled. Returns whether something changed.
+    /// Its place in the queue of those that failed.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.0.recovery
+    }
+
+    /// Lets requests go there again: clears refused credentials, the auth failure and the operator's
+    /// own setting, its place in the queue, and the breaker, in this order, so that no request sees
+    /// it half enabled. Returns whether something changed.
     pub fn enable(&self) -> bool {
         let credentials = self.0.tokens.recover(None) > 0;
         let health = self.0.health.enable();
+        let queue = self.0.recovery.release();
         let breaker = self.0.breaker.reset();
-        credentials | health | breaker
+        credentials | health | queue | breaker
     }
 
     /// Ends what rate limits cause: the cool-downs of its credentials and its own. Returns
@@ -303,7 +329,9 @@ impl EndpointHandle {
             _ => None,
         };
         let cooling = matches!(out, Some((Reason::Cooling, _)));
+        let recovery = state.recovery.snapshot(now);
         let status = match health.status {
+            _ if recovery.member.is_some() => health::Status::Unhealthy,
             health::Status::Healthy | health::Status::Unknown if cooling => {
                 health::Status::Degraded
             }
@@ -323,7 +351,8 @@ impl EndpointHandle {
             ),
             auth_failed,
             consecutive_failures,
-            queued: false,
+            queued: recovery.member.is_some(),
+            recovery,
             in_flight: state.load.in_flight(),
             latency: state.load.latency(now),
             total: health.total,
@@ -362,8 +391,10 @@ pub struct EndpointStatus {
     pub consecutive_failures: u32,
     /// Its breaker.
     pub breaker: breaker::Snapshot,
-    /// Whether it waits for recovery.
+    /// Whether it is in the queue of those that failed.
     pub queued: bool,
+    /// Why it is there and when it is checked next, and what checks found.
+    pub recovery: recovery::Snapshot,
     /// Its requests in flight, bodies included.
     pub in_flight: u32,
     /// The smoothed time to its committed answers; `None` before the first.

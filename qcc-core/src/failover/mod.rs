@@ -36,11 +36,15 @@
 //! ```
 
 mod builder;
+mod checks;
+mod findings;
 mod handle;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -49,7 +53,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use self::checks::ShortWay;
+
 pub use self::builder::Builder;
+pub use self::checks::{Checks, NotChecked};
 pub use self::handle::{EndpointHandle, EndpointStatus, Handle};
 use crate::affinity::{Affinity, Bond};
 use crate::balance::{Balance, Held};
@@ -60,6 +67,7 @@ use crate::error::{BoxError, Error};
 use crate::guard::Guarded;
 use crate::health::{Call, TrackHealth};
 use crate::inspect::Inspect;
+use crate::recovery::Probe;
 use crate::retry::{QuickRetry, ReplyBody, RetryWithExclusion};
 use crate::token::{Lease, TokenPool};
 use crate::upstream::{Decode, DecodedBody, Origin, Upstream};
@@ -88,6 +96,7 @@ type Stack<S> = Inspect<RetryWithExclusion<Affinity<Balance<Way<S>>>>>;
 pub struct Failover<S> {
     stack: Stack<S>,
     handle: Handle,
+    short_ways: Arc<[ShortWay<S>]>,
 }
 
 impl Failover<()> {
@@ -106,11 +115,48 @@ impl<S> Failover<S> {
     }
 }
 
+impl<S: Upstream> Failover<S> {
+    /// Checks the endpoints with `probe`, past the stack.
+    #[must_use]
+    pub fn checks(&self, probe: impl Probe) -> Checks<S> {
+        let probe = Arc::new(probe);
+        Checks::new(self.handle(), self.short_ways.clone(), probe)
+    }
+
+    /// Looks after endpoints that failed, for ever: they are checked with `probe` from time to time
+    /// and come back as soon as they really work. Run it beside your service, and drop it with it.
+    ///
+    /// ```
+    /// # use qcc_core::endpoint::Endpoints;
+    /// # use qcc_core::failover::Failover;
+    /// # use qcc_core::upstream::Upstream;
+    /// # #[cfg(feature = "llm")]
+    /// # fn run<S: Upstream>(upstream: S) {
+    /// use qcc_core::llm::LlmProbe;
+    ///
+    /// let failover = Failover::builder(Endpoints::default()).llm().build(|_| upstream.clone());
+    /// let recovery = failover.recovery(LlmProbe::default());
+    /// tokio::spawn(async { recovery.await });
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`Checks::recovery`].
+    pub fn recovery<P: Probe>(
+        &self,
+        probe: P,
+    ) -> impl Future<Output = Infallible> + Send + use<S, P> {
+        self.checks(probe).recovery()
+    }
+}
+
 impl<S: Clone> Clone for Failover<S> {
     fn clone(&self) -> Self {
         Self {
             stack: self.stack.clone(),
             handle: self.handle.clone(),
+            short_ways: self.short_ways.clone(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The handle: the record behind its lock, and the call that enters itself there.
+//! The handle: the record behind its lock.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::StatusCode;
 use tracing::{error, info, warn};
 
-use super::snapshot::Snapshot;
-use super::state::{Ended, Failure, Over, State, Transition};
-use crate::available::{Availability, Available, Query};
+use super::snapshot::{AuthFailure, Snapshot};
+use super::state::{Over, State, Transition};
+use crate::available::{Availability, Available, Bell, Query};
 use crate::endpoint::Endpoint;
-use crate::error::BoxError;
-use crate::exchange::Exchange;
-use crate::failure::{Failed, Verdict};
-use crate::guard::{Guard, Settled};
+use crate::exchange::RequestId;
 use crate::standing::StateStore;
 use crate::time::{self, Duration, Instant, SystemClock, WallClock as _};
 
@@ -28,7 +25,13 @@ pub struct Health(Arc<View>);
 struct View {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
+    bell: Bell,
 }
+
+/// A time in which nobody refused the credential or took a refusal back: see
+/// [`Health::verified`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(u64);
 
 struct Shared {
     state: Mutex<State>,
@@ -87,7 +90,25 @@ impl Health {
             glance,
             store,
         });
-        Self(Arc::new(View { endpoint, shared }))
+        let bell = Bell::default();
+        Self(Arc::new(View {
+            endpoint,
+            shared,
+            bell,
+        }))
+    }
+
+    /// The same record; `bell` rings when a credential is refused or a switch is turned.
+    #[must_use]
+    pub(crate) fn with_bell(self, bell: Bell) -> Self {
+        let View {
+            endpoint, shared, ..
+        } = &*self.0;
+        Self(Arc::new(View {
+            endpoint: endpoint.clone(),
+            shared: shared.clone(),
+            bell,
+        }))
     }
 
     /// The same record for `endpoint` as it is configured now. Whether it is enabled changes
@@ -96,8 +117,12 @@ impl Health {
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
         let configured = endpoint.enabled();
-        let shared = self.0.shared.clone();
-        let continued = Self(Arc::new(View { endpoint, shared }));
+        let (shared, bell) = (self.0.shared.clone(), self.0.bell.clone());
+        let continued = Self(Arc::new(View {
+            endpoint,
+            shared,
+            bell,
+        }));
         let is_new = continued.change(|state| state.configure(configured));
         match (is_new, configured) {
             (true, true) => continued.enable(),
@@ -138,10 +163,17 @@ impl Health {
         changed
     }
 
-    /// A verification probe proved the credential good: an earlier refusal is taken back, what
-    /// the operator wants stays. Returns whether anything changed.
-    pub fn verified(&self) -> bool {
-        let changed = self.change(State::verified);
+    /// The epoch of this moment.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.glance() >> 1)
+    }
+
+    /// A check that began in `since` showed that the endpoint works: it is healthy, and a refusal of
+    /// its credential is taken back, unless that happened after the check began. What the operator
+    /// wants stays. Returns whether a refusal was taken back.
+    pub fn verified(&self, since: Epoch) -> bool {
+        let changed = self.change(|state| state.checked_good(since.0));
         if changed {
             self.log_switch("auth_failed => enabled (verified)");
         }
@@ -203,21 +235,34 @@ impl Health {
         changed
     }
 
+    /// A check that began in `since` met a refusal of the last usable credential.
+    pub(crate) fn refused(&self, since: Epoch, status: Option<StatusCode>, check: &RequestId) {
+        let refusal = AuthFailure {
+            since: time::now(),
+            status,
+            request: check.clone(),
+        };
+        if self.change(|state| state.checked_refused(since.0, refusal)) {
+            self.log_refusal(check, status);
+        }
+    }
+
+    /// Whether the operator wants the endpoint used.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.glance() & NOTABLE == 0 || self.lock().is_wanted()
+    }
+
+    /// The status with which its credential was refused, if it is.
+    pub(crate) fn refusal(&self) -> Option<Option<StatusCode>> {
+        if self.glance() & NOTABLE == 0 {
+            return None;
+        }
+        self.lock().refusal().map(|refusal| refusal.status)
+    }
+
     /// Puts the endpoint into the second tier until `until` or its next success.
     pub fn degrade(&self, until: Instant) {
         self.change(|state| state.degrade(until));
-    }
-
-    /// Begins a call.
-    pub(super) fn begin(&self, exchange: Exchange) -> Call {
-        Call {
-            health: self.clone(),
-            exchange,
-            epoch: self.glance() >> 1,
-            started: time::now(),
-            answered: None,
-            good: false,
-        }
     }
 
     pub(super) fn glance(&self) -> u64 {
@@ -233,7 +278,7 @@ impl Health {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let before = state.switches();
         let result = change(&mut state);
@@ -254,9 +299,22 @@ impl Health {
     fn log_switch(&self, change: &'static str) {
         let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
         info!(%endpoint, name, "health: {change}");
+        self.0.bell.ring();
     }
 
-    fn log_over(&self, over: Over) {
+    pub(super) fn log_refusal(&self, request_id: &RequestId, status: Option<StatusCode>) {
+        let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
+        error!(
+            %request_id,
+            %endpoint,
+            %name,
+            status = status.map(|status| status.as_u16()),
+            "health: enabled => disabled (auth_failed)"
+        );
+        self.0.bell.ring();
+    }
+
+    pub(super) fn log_over(&self, over: Over) {
         if over.cooling {
             self.log_switch("cooling => available (its time is over)");
         }
@@ -290,7 +348,7 @@ impl Health {
         }
     }
 
-    fn log_skipped(&self, model: &str, until: Instant, now: Instant) {
+    pub(super) fn log_skipped(&self, model: &str, until: Instant, now: Instant) {
         let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
         let wait = until.saturating_duration_since(now);
         info!(%endpoint, name, model, ?wait, "health: model served => skipped");
@@ -325,105 +383,5 @@ impl fmt::Debug for Health {
             .field("status", &snapshot.status)
             .field("enabled", &snapshot.enabled)
             .finish_non_exhaustive()
-    }
-}
-
-/// One call of an endpoint. It is entered in the record when its answer ends; one that is
-/// dropped before is not.
-#[derive(Debug)]
-pub struct Call {
-    health: Health,
-    exchange: Exchange,
-    epoch: u64,
-    started: Instant,
-    /// How long the answer took up to its commit point.
-    answered: Option<Duration>,
-    /// Whether the status of the answer is one of success.
-    good: bool,
-}
-
-impl Call {
-    fn record(self, now: Instant, failure: Failure) {
-        let ended = self.ended(now);
-        let transition = self.enter(now, |state| state.failed(ended, failure));
-        let (endpoint, name) = (self.health.0.endpoint.id(), self.health.0.endpoint.name());
-        match transition {
-            Some(Transition::AuthFailed) => error!(
-                request_id = %self.exchange.id(),
-                %endpoint,
-                %name,
-                status = failure.status.map(|status| status.as_u16()),
-                "health: enabled => disabled (auth_failed)"
-            ),
-            Some(Transition::Cooling(until)) => {
-                let wait = until.saturating_duration_since(now);
-                info!(%endpoint, %name, kind = %failure.verdict.kind, ?wait, "health: ready => cooling");
-            }
-            Some(Transition::ModelSkipped(until)) => {
-                let model = ended.model.map_or("", |model| model);
-                self.health.log_skipped(model, until, now);
-            }
-            None => {}
-        }
-    }
-
-    fn ended(&self, now: Instant) -> Ended<'_> {
-        Ended {
-            epoch: self.epoch,
-            now,
-            time: self.answered,
-            request: self.exchange.id(),
-            model: self.exchange.facts().model.as_ref(),
-        }
-    }
-
-    fn enter<T>(&self, now: Instant, enter: impl FnOnce(&mut State) -> T) -> T {
-        let (result, over) = self.health.change(|state| {
-            let result = enter(state);
-            let over = state.is_notable().then(|| state.purge(now));
-            (result, over.unwrap_or_default())
-        });
-        self.health.log_over(over);
-        result
-    }
-}
-
-impl Guard for Call {
-    fn commit(&mut self, status: StatusCode) {
-        self.answered = Some(time::now().saturating_duration_since(self.started));
-        self.good = status.is_success();
-    }
-
-    fn fail(mut self, error: BoxError) -> BoxError {
-        if let Some(verdict) = Failed::verdict_if_sent(&*error) {
-            let now = time::now();
-            let status = Failed::find(&*error).and_then(Failed::status);
-            self.answered = status.map(|_| now.saturating_duration_since(self.started));
-            let failure = Failure {
-                verdict,
-                status,
-                committed: false,
-            };
-            self.record(now, failure);
-        }
-        error
-    }
-
-    fn settle(self, settled: Settled) {
-        match settled {
-            Settled::Clean => {
-                let now = time::now();
-                self.enter(now, |state| state.succeeded(self.ended(now), self.good));
-            }
-            Settled::Broken(kind) => self.record(
-                time::now(),
-                Failure {
-                    verdict: Verdict::new(kind),
-                    status: None,
-                    committed: true,
-                },
-            ),
-            Settled::Canceled => {}
-        }
     }
 }

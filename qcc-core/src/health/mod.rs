@@ -19,6 +19,7 @@
 //! A call is entered when its answer ends, with the whole of its outcome. A call that the
 //! client gave up says nothing and is not entered.
 
+mod call;
 mod handle;
 mod layer;
 mod marks;
@@ -31,7 +32,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::Service;
 
-pub use self::handle::{Call, Health};
+pub use self::call::Call;
+pub use self::handle::{Epoch, Health};
 pub use self::layer::TrackHealthLayer;
 pub use self::snapshot::{AuthFailure, LastFailure, Snapshot, Status, Unavailable, is_healthy};
 use crate::body::RequestBody;
@@ -346,8 +348,10 @@ mod tests {
         let _ = visit(&health, unauthorized()).await;
         assert!(health.disable());
         assert!(!health.disable());
-        assert!(health.verified());
-        assert!(!health.verified());
+        let now = health.epoch();
+        assert!(health.verified(now));
+        assert!(!health.verified(now), "it was taken back since then");
+        assert_eq!(snapshot(&health).status, Status::Healthy);
         let out = Availability::out(Reason::Disabled, None);
         assert_eq!(availability(&health, "a-model"), out);
         assert_eq!(snapshot(&health).reason(), Some(Reason::Disabled));

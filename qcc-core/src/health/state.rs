@@ -238,9 +238,7 @@ impl State {
         if ended.epoch != self.epoch || self.auth_failure.is_some() {
             return None;
         }
-        self.epoch += 1;
-        self.status = Status::Unhealthy;
-        self.auth_failure = Some(AuthFailure {
+        self.refuse(AuthFailure {
             since: ended.now,
             status,
             request: ended.request.clone(),
@@ -289,6 +287,41 @@ impl State {
     /// The operator does not want it used. Returns whether it was.
     pub(super) const fn disable(&mut self) -> bool {
         std::mem::replace(&mut self.wanted, false)
+    }
+
+    /// A check that began in `epoch` showed that the endpoint works. Returns whether its credential
+    /// was refused before.
+    pub(super) fn checked_good(&mut self, epoch: u64) -> bool {
+        if epoch != self.epoch {
+            return false;
+        }
+        let was_refused = self.verified();
+        self.status = Status::Healthy;
+        self.degraded = None;
+        was_refused
+    }
+
+    /// A check that began in `epoch` met a refusal of the last usable credential. It is no call.
+    pub(super) fn checked_refused(&mut self, epoch: u64, refusal: AuthFailure) -> bool {
+        if epoch != self.epoch || self.auth_failure.is_some() {
+            return false;
+        }
+        self.refuse(refusal);
+        true
+    }
+
+    fn refuse(&mut self, refusal: AuthFailure) {
+        self.epoch += 1;
+        self.status = Status::Unhealthy;
+        self.auth_failure = Some(refusal);
+    }
+
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    pub(super) const fn refusal(&self) -> Option<&AuthFailure> {
+        self.auth_failure.as_ref()
     }
 
     /// The credential is known to be good. Returns whether it was refused before.

@@ -120,7 +120,7 @@ impl Tokens {
         };
         let recovered = self.change(|ring| ring.recover(only));
         if recovered > 0 {
-            self.log_operator("refused => active");
+            self.log_change("refused => active (operator)");
         }
         recovered
     }
@@ -130,7 +130,7 @@ impl Tokens {
         let now = time::now();
         let changed = self.change(|ring| ring.clear_limits(now));
         if changed {
-            self.log_operator("cooling => active");
+            self.log_change("cooling => active (operator)");
         }
         changed
     }
@@ -374,9 +374,9 @@ impl Tokens {
         info!(%endpoint, name, "refreshing {token}");
     }
 
-    fn log_operator(&self, change: &'static str) {
+    pub(super) fn log_change(&self, change: &'static str) {
         let (endpoint, name) = (self.0.endpoint.id(), &**self.0.endpoint.name());
-        info!(%endpoint, name, "credentials: {change} (operator)");
+        info!(%endpoint, name, "credentials: {change}");
     }
 }
 

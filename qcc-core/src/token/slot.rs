@@ -53,6 +53,10 @@ impl Slot {
         self.refused.is_some()
     }
 
+    pub(super) const fn refused_since(&self) -> Option<Instant> {
+        self.refused
+    }
+
     /// Whether it waits for more than the end of a limit.
     pub(super) const fn is_idle(&self) -> bool {
         self.refused.is_some() || self.inactive.is_some()

@@ -321,6 +321,37 @@ impl Ring {
         }
     }
 
+    /// The credentials that a check can use, the one to use first: those that a request would use,
+    /// then the refused ones, the least recently used first. None while all of them cool down.
+    pub(super) fn for_check(&self, now: Instant) -> SmallVec<[Place; 4]> {
+        let places = || self.slots.iter().enumerate();
+        let usable = places().filter(|(_, slot)| slot.is_usable(None, now));
+        let mut refused: SmallVec<[_; 4]> =
+            places().filter(|(_, slot)| slot.is_refused()).collect();
+        refused.sort_by_key(|(_, slot)| slot.last_use());
+        let place = |(index, _): (usize, &Slot)| Place {
+            index,
+            epoch: self.epoch,
+            began: now,
+        };
+        usable.chain(refused).map(place).collect()
+    }
+
+    /// A check that began with this credential was answered well: a refusal from before is taken
+    /// back. Returns whether there was one.
+    pub(super) fn verified(&mut self, place: Place) -> bool {
+        let slot = &mut self.slots[place.index];
+        let newer = slot
+            .refused_since()
+            .is_some_and(|since| place.began < since);
+        if place.epoch != self.epoch || newer || !slot.is_idle() {
+            return false;
+        }
+        slot.recover();
+        self.epoch += 1;
+        true
+    }
+
     /// Takes refusals and inactivity back, of one credential or of all. Returns how many.
     pub(super) fn recover(&mut self, only: Option<usize>) -> usize {
         let wanted = |index: usize| only.is_none_or(|only| only == index);
