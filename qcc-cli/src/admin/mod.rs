@@ -71,6 +71,9 @@ pub(crate) use self::openapi::document as openapi_document;
 pub(crate) use self::routes::routes;
 pub(crate) use self::sessions::Unbind;
 
+/// So many callers at a time. Clients cannot take these places: they have a listener of their own.
+const CONNECTIONS: usize = 1_000;
+
 /// How many entries a page has unless told otherwise.
 const PAGE: usize = 100;
 
@@ -236,7 +239,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, phases: Phases,
     let service = service_fn(move |request: Request<Incoming>| {
         router.clone().oneshot(request.map(Body::new))
     });
-    server::run(listener, service, phases, grace).await;
+    server::run(listener, CONNECTIONS, service, phases, grace).await;
 }
 
 /// The outermost layer: gives every request an id, asks the guard, and writes refusals.

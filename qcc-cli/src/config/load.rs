@@ -18,8 +18,8 @@ use super::secret::Secret;
 use super::tree;
 use super::vendor::Vendor;
 use super::{
-    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort, Policy,
-    Retry, Source, Timeouts, WarmUp,
+    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort,
+    MAX_CONNECTIONS, Policy, Retry, Source, Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
@@ -126,6 +126,9 @@ fn read(
             "add client_keys: [{ name: …, sha256: … }], or listen on 127.0.0.1",
         );
     }
+    let max_connections = top
+        .get("max_connections")
+        .and_then(|field| field.whole(reader));
     let shutdown = top.get("shutdown").and_then(|field| field.duration(reader));
     let warm_up = top
         .get("warm_up")
@@ -146,6 +149,7 @@ fn read(
             token: None,
         }),
         client_keys: client_keys.unwrap_or_default(),
+        max_connections: max_connections.unwrap_or(MAX_CONNECTIONS),
         shutdown: shutdown.unwrap_or(SHUTDOWN),
         warm_up: warm_up.unwrap_or_default(),
         clusters,
@@ -309,6 +313,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             token: None,
         },
         client_keys: Vec::new(),
+        max_connections: MAX_CONNECTIONS,
         shutdown: SHUTDOWN,
         warm_up: WarmUp::default(),
         clusters,

@@ -50,6 +50,9 @@ pub(crate) const LISTEN: SocketAddr =
 pub(crate) const ADMIN_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7861);
 
+/// So many connections of clients at a time unless told otherwise.
+pub(crate) const MAX_CONNECTIONS: u32 = 10_000;
+
 /// The first path segments of the APIs. No cluster may have such a name, because `/{cluster}/…`
 /// could then not be told from a route.
 pub(crate) const API_SEGMENTS: [&str; 18] = [
@@ -83,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     /// Who may connect. Empty: everybody, which only a loopback address allows.
     pub(crate) client_keys: Vec<ClientKey>,
+    /// So many connections of clients at a time; 10,000 by default.
+    pub(crate) max_connections: u32,
     /// How long open answers may take to end after a signal to stop; 30 s by default.
     pub(crate) shutdown: Duration,
     /// What is done for the first requests before they come.

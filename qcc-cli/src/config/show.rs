@@ -15,6 +15,7 @@ pub(crate) struct Shown<'c> {
     admin: ShownAdmin,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     client_keys: Vec<ShownClientKey<'c>>,
+    max_connections: u32,
     shutdown: String,
     warm_up: &'static str,
     clusters: Clusters<'c>,
@@ -147,6 +148,7 @@ impl<'c> Shown<'c> {
                         .collect(),
                 })
                 .collect(),
+            max_connections: config.max_connections,
             shutdown: show_duration(config.shutdown),
             warm_up: config.warm_up.as_str(),
             clusters: Clusters(

@@ -165,6 +165,7 @@ fn configuration(
             token: None,
         },
         client_keys: Vec::new(),
+        max_connections: config::MAX_CONNECTIONS,
         shutdown: Duration::from_secs(1),
         // Some of the endpoints refuse connections; that belongs into the show.
         warm_up: config::WarmUp::Off,

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::config::{Config, Shown, Tokens};
 
 /// The parts of a configuration that are used once, when the proxy starts.
-pub(crate) const AT_START: [&str; 4] = ["listen", "admin", "shutdown", "warm_up"];
+pub(crate) const AT_START: [&str; 5] =
+    ["listen", "admin", "max_connections", "shutdown", "warm_up"];
 
 /// One key whose value is another one. Values are as `qcc config show` has them: no secret is
 /// among them.

@@ -106,10 +106,11 @@ impl Opened {
         let token = generation.config.admin.token.as_ref().map(Secret::expose);
         let router = admin::router(admin, Guard::new(generation.config.admin.listen, token));
         let grace = generation.config.shutdown;
+        let limit = generation.config.max_connections as usize;
         // An answer that is under way keeps its own generation.
         let service = service_fn(move |request| running.current().proxy.clone().answer(request));
         tokio::join!(
-            server::run(self.listener, service, phases.clone(), grace),
+            server::run(self.listener, limit, service, phases.clone(), grace),
             admin::serve(self.admin_listener, router, phases.clone(), grace),
         );
         tasks.shutdown().await;

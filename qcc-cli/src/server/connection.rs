@@ -42,6 +42,7 @@ pub(super) fn watch<I, S>(io: I, service: S) -> (Patient<I>, Counted<S>) {
         timer: Box::pin(sleep_until(patience.deadline)),
         patience,
         unread: None,
+        asked: (0, now),
     };
     let counted = Counted {
         inner: service,
@@ -60,6 +61,10 @@ struct Requests {
     made: Instant,
     /// When an answer ended last, in milliseconds since then.
     ended: AtomicU64,
+    /// How often a body was asked for more.
+    asked: AtomicUsize,
+    /// How many bodies gave something and were not asked since.
+    given: AtomicUsize,
 }
 
 /// What is known of the requests of a connection at one instant.
@@ -77,6 +82,8 @@ impl Requests {
             open: AtomicUsize::new(0),
             made,
             ended: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
         }
     }
 
@@ -91,23 +98,46 @@ impl Requests {
 }
 
 /// A request that is under way.
-struct OpenRequest(Arc<Requests>);
+struct OpenRequest {
+    requests: Arc<Requests>,
+    /// Whether its body gave something and was not asked since.
+    given: bool,
+}
 
 impl OpenRequest {
     fn new(requests: &Arc<Requests>) -> Self {
         requests.came.fetch_add(1, Ordering::Relaxed);
         requests.open.fetch_add(1, Ordering::Relaxed);
-        Self(requests.clone())
+        Self {
+            requests: requests.clone(),
+            given: false,
+        }
+    }
+
+    /// Notes that the body was asked, and whether it `gave` something.
+    fn asked(&mut self, gave: bool) {
+        self.requests.asked.fetch_add(1, Ordering::Relaxed);
+        match (self.given, gave) {
+            (false, true) => self.requests.given.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.requests.given.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.given = gave;
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
+        if self.given {
+            self.requests.given.fetch_sub(1, Ordering::Relaxed);
+        }
         // Nobody reads the connection at this moment, so the instant is kept for who does later.
-        let since = Instant::now().duration_since(self.0.made).as_millis();
+        let since = Instant::now()
+            .duration_since(self.requests.made)
+            .as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.0.ended.store(since, Ordering::Relaxed);
-        self.0.open.fetch_sub(1, Ordering::Release);
+        self.requests.ended.store(since, Ordering::Relaxed);
+        self.requests.open.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -186,6 +216,8 @@ pub(super) struct Patient<I> {
     timer: Pin<Box<Sleep>>,
     /// Runs while the client takes nothing of what is there for it.
     unread: Option<Pin<Box<Sleep>>>,
+    /// How often bodies had been asked for more when that was new, and when it was.
+    asked: (usize, Instant),
 }
 
 impl<I> Patient<I> {
@@ -211,6 +243,19 @@ impl<I> Patient<I> {
         self.patience.note(seen, read, Instant::now());
     }
 
+    /// Whether there is something for the client on HTTP/2, and it has made room for none of it
+    /// for too long: nothing is written then, so nothing waits to be.
+    fn is_unread(&mut self, now: Instant) -> bool {
+        if self.patience.state != State::Multiplexed {
+            return false;
+        }
+        let asked = self.requests.asked.load(Ordering::Relaxed);
+        if asked != self.asked.0 || self.requests.given.load(Ordering::Relaxed) == 0 {
+            self.asked = (asked, now);
+        }
+        now.duration_since(self.asked.1) >= UNREAD_TIME
+    }
+
     /// Waits for the end of patience.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.patience.deadline;
@@ -222,7 +267,7 @@ impl<I> Patient<I> {
             ready!(self.timer.as_mut().poll(cx));
             let busy = self.requests.open.load(Ordering::Relaxed) > 0;
             let now = Instant::now();
-            if !busy && now >= deadline {
+            if self.is_unread(now) || !busy && now >= deadline {
                 return Poll::Ready(());
             }
             self.timer
@@ -345,7 +390,12 @@ impl<B: Body> Body for Lasting<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        if let Some(open) = this.open {
+            open.asked(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,6 +5,7 @@
 //! and there is a limit on how many there are.
 
 mod access;
+mod ambiguous;
 mod arriving;
 mod connection;
 mod proxy;
@@ -13,6 +14,7 @@ mod route;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::Request;
 use http_body::Body;
@@ -32,9 +34,6 @@ use crate::output::{Exit, Failure};
 use crate::shutdown::{Phase, Phases};
 
 pub(crate) use proxy::{Proxy, Target};
-
-/// At most so many connections at a time; further ones wait to be accepted.
-const CONNECTIONS: usize = 10_000;
 
 /// A head may have so many bytes.
 const HEAD_BYTES: usize = 64 << 10;
@@ -92,10 +91,18 @@ pub(crate) async fn bind(address: SocketAddr, remedy: &str) -> Result<TcpListene
     })
 }
 
-/// Serves connections until `phases` says to stop, then lets open answers end for at most
-/// `grace`. Nothing is left when it returns.
-pub(crate) async fn run<A, S, B>(mut accept: A, service: S, mut phases: Phases, grace: Duration)
-where
+/// Serves at most `limit` connections at a time, until `phases` says to stop, then lets open
+/// answers end for at most `grace`. Nothing is left when it returns.
+///
+/// Nobody is refused beyond the limit: a connection waits in the queue of the operating system
+/// until another one ends.
+pub(crate) async fn run<A, S, B>(
+    mut accept: A,
+    limit: usize,
+    service: S,
+    mut phases: Phases,
+    grace: Duration,
+) where
     A: Accept,
     S: Service<Request<Incoming>, Response = http::Response<B>, Error = Infallible>
         + Clone
@@ -108,11 +115,18 @@ where
 {
     let builder = builder();
     let graceful = GracefulShutdown::new();
-    let limit = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let mut full = false;
     let mut connections = JoinSet::new();
     loop {
+        if !std::mem::replace(&mut full, places.available_permits() == 0) && full {
+            tracing::warn!(
+                limit,
+                "no more connections; further clients wait for one to end"
+            );
+        }
         let next = async {
-            let permit = limit.clone().acquire_owned().await;
+            let permit = places.clone().acquire_owned().await;
             (accept.accept().await, permit)
         };
         let (accepted, permit) = tokio::select! {

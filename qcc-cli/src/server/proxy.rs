@@ -24,6 +24,7 @@ use tower::util::Oneshot;
 use tower::{Layer as _, Service, ServiceExt as _};
 
 use super::access;
+use super::ambiguous;
 use super::arriving::{Arriving, SILENCE, Stalled};
 use super::route::{self, Candidate, Refusal};
 use crate::config::ClientKey;
@@ -134,6 +135,12 @@ impl<S> Proxy<S> {
     {
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::new(request_id(&head.headers));
+        if let Err(refusal) = ambiguous::check(&head) {
+            let mut response = refuse(&refusal, None, exchange.id());
+            ambiguous::close(&head, &mut response);
+            sign(&mut response, &exchange);
+            return response;
+        }
         let mut response = match self.admit(&mut head) {
             Ok(named) => {
                 head.extensions.insert(exchange.clone());

@@ -48,6 +48,10 @@ const GRACE: Duration = Duration::from_secs(30);
 
 impl Server {
     fn start(targets: Vec<Target<Upstream>>, keys: Vec<ClientKey>) -> Self {
+        Self::limited(10_000, targets, keys)
+    }
+
+    fn limited(limit: usize, targets: Vec<Target<Upstream>>, keys: Vec<ClientKey>) -> Self {
         let proxy = Arc::new(Proxy::new(
             targets,
             keys,
@@ -59,7 +63,7 @@ impl Server {
         Self {
             connect,
             phase,
-            task: tokio::spawn(run(Connections(connections), service, phases, GRACE)),
+            task: tokio::spawn(run(Connections(connections), limit, service, phases, GRACE)),
             started: time::now(),
         }
     }
@@ -480,6 +484,101 @@ async fn an_answer_that_nobody_reads_is_given_up_and_what_it_held_is_free() {
     let ended = feeding.await.unwrap();
     let seconds = ended.duration_since(server.started).as_secs();
     assert_eq!(seconds, 220, "the upstream is let go");
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags, 0, 0, 0, stream]].concat();
+    [&head, payload].concat()
+}
+
+/// How a client begins that leaves room for so many bytes of each answer, and its one request.
+fn request_with_window(window: u8) -> Vec<u8> {
+    let mut head = vec![0x83, 0x86]; // POST, http
+    for (name, value) in [(4, "/v1/messages"), (1, "h")] {
+        head.extend([name, u8::try_from(value.len()).unwrap()]);
+        head.extend(value.as_bytes());
+    }
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[0, 4, 0, 0, 0, window]),
+        frame(1, 0x05, 1, &head),
+    ]
+    .concat()
+}
+
+// OPS-13
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_that_leaves_no_room_for_its_answer_is_given_up() {
+    let (server, mut senders) = streaming();
+    let mut client = server.connect().await;
+    client.write_all(&request_with_window(8)).await.unwrap();
+    let mut sender = senders.recv().await.unwrap();
+    let event = || Bytes::from_static(b"data: x\n\n");
+    let feeding = tokio::spawn(async move { while sender.send_data(event()).await.is_ok() {} });
+    // It is alive, and takes nothing all the same.
+    let pinging = async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            client.write_all(&frame(6, 0, 0, &[0; 8])).await?;
+        }
+        io::Result::Ok(())
+    };
+    tokio::select! {
+        fed = feeding => fed.unwrap(),
+        sent = pinging => panic!("the upstream is held for ever: {sent:?}"),
+    }
+    assert!(
+        (120..=250).contains(&server.seconds()),
+        "{}",
+        server.seconds()
+    );
+}
+
+// OPS-13
+#[tokio::test(start_paused = true)]
+async fn an_http2_client_may_wait_for_an_upstream_as_long_as_it_takes() {
+    let (server, mut senders) = streaming();
+    let mut client = server.connect().await;
+    client.write_all(&request_with_window(255)).await.unwrap();
+    let mut sender = senders.recv().await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(500)).await;
+        sender
+            .send_data(Bytes::from_static(b"data: x\n\n"))
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains("data: x") {
+            assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0);
+        }
+    }
+}
+
+// OPS-13
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_a_client_waits_and_is_served_when_another_one_leaves() {
+    let target = target("claude", Api::Anthropic, text);
+    let server = Server::limited(2, vec![target], Vec::new());
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut client = server.connect().await;
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        client.write_all(b"\r\n").await.unwrap();
+        read_until(&mut client, "hello").await;
+        busy.push(client);
+    }
+    let mut third = server.connect().await;
+    third.write_all(request("").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let waiting = third.read_to_string(&mut answer);
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_secs(60), &mut waiting).await;
+    assert!(early.is_err(), "it is not served, and not refused either");
+    drop(busy.pop());
+    waiting.await.unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
 }
 
 // OPS-13

@@ -82,6 +82,12 @@ pub(in crate::config) static FILE: Form = Form::Map(&[
         "who may connect, see below. Without any, everybody who reaches the address",
     ),
     key(
+        "max_connections",
+        from(1),
+        Usual::Value("10000"),
+        "so many clients may be connected at a time. Further ones are not refused: they wait until a connection ends",
+    ),
+    key(
         "shutdown",
         DURATION,
         Usual::Value("30s"),
