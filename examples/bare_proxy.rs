@@ -18,6 +18,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use qcc_core::error::BoxError;
 use tokio::net::TcpListener;
 
+// That of qcc, so that the two differ in nothing else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where all requests go: the address, and what stands before their paths.
 struct Upstream {
     scheme: Scheme,

@@ -9,7 +9,7 @@ use qcc_core::failover::{Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
 use qcc_core::llm::{LlmFacts, SessionKey};
 use qcc_core::record::RecordSink;
-use qcc_core::upstream::{Reqwest, Settings};
+use qcc_core::upstream::{Hyper, Settings};
 use qcc_core::{affinity, balance, breaker, classify, retry, token};
 
 use crate::config::{self, LastResort, Policy};
@@ -17,7 +17,7 @@ use crate::output::{Exit, Failure};
 use crate::running::Cluster;
 
 /// The service behind each cluster.
-pub(crate) type Stack = Failover<Reqwest>;
+pub(crate) type Stack = Failover<Hyper>;
 
 /// Looks at the endpoints of a cluster and operates them.
 pub(crate) type Handle = CoreHandle;
@@ -82,14 +82,14 @@ pub(crate) fn build(
 
 /// The client of a cluster; the one of the cluster before, with its open connections, where the
 /// same one would be made.
-fn upstream(config: &config::Cluster, before: Option<&Cluster>) -> Result<Reqwest, Failure> {
+fn upstream(config: &config::Cluster, before: Option<&Cluster>) -> Result<Hyper, Failure> {
     let settings = connections(config);
     if let Some(before) = before
         && connections(&before.config) == settings
     {
         return Ok(before.upstream.clone());
     }
-    Reqwest::with_settings(&settings).map_err(|error| {
+    Hyper::with_settings(&settings).map_err(|error| {
         let message = format!(
             "no HTTP client can be made for cluster {}: {error}",
             config.name

@@ -143,6 +143,7 @@
 //! | `reqwest` | yes | the adapter over `reqwest::Client` (`upstream::Reqwest`) |
 //! | `source` | no | credentials that are refreshed: OAuth, a URL, a command of yours (`source`) |
 //! | `sqlite` | no | a store in an SQLite database (`store::Sqlite`) |
+//! | `hyper` | no | the client of hyper-util with rustls, which costs less (`upstream::Hyper`) |
 //! | `simulate` | no | a fault-injecting LLM upstream as a service, for tests (`simulate`); implies `llm` |
 //!
 //! # Minimum supported Rust version

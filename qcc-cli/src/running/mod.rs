@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use qcc_core::record::RecordSink;
-use qcc_core::upstream::Reqwest;
+use qcc_core::upstream::Hyper;
 
 use crate::admin::pool::PoolView;
 use crate::config::{self, Config};
@@ -146,7 +146,7 @@ pub(crate) struct Cluster {
     /// Sends requests to its endpoints.
     pub(crate) failover: Stack,
     /// The connections to them.
-    pub(crate) upstream: Reqwest,
+    pub(crate) upstream: Hyper,
 }
 
 impl Cluster {

@@ -4,16 +4,20 @@
 //! HTTP client of its own. [`Origin`] stands directly above it and is the only layer that
 //! rewrites the head of a request: it sets the address, takes out what belongs to the connection
 //! or to the client, and puts in the endpoint's credential. [`Decode`] above it decodes what
-//! comes back encoded. [`Reqwest`] adapts a `reqwest::Client`.
+//! comes back encoded. `Hyper` (feature `hyper`) is the client of hyper-util, set up for it;
+//! `Reqwest` (feature `reqwest`) adapts a `reqwest::Client`.
 //!
 //! Bodies pass through unchanged in both directions, but for their encoding.
 
 mod coding;
 mod decode;
 mod head;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod origin;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod settings;
 mod target;
 mod warm;
 
@@ -25,10 +29,13 @@ use tower::Service;
 use crate::body::RequestBody;
 use crate::error::BoxError;
 
+#[cfg(feature = "hyper")]
+pub use self::hyper::{Hyper, HyperFuture};
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::{Reqwest, ReqwestBody, ReqwestFuture};
 pub use decode::{Decode, DecodeFuture, DecodeLayer, DecodedBody, Undecodable};
 pub use origin::{MissingCredential, Origin, OriginFuture, OriginLayer, UnfitCredential};
-#[cfg(feature = "reqwest")]
-pub use reqwest::{Reqwest, ReqwestBody, ReqwestFuture, Settings};
+pub use settings::Settings;
 pub use target::InvalidTarget;
 pub use warm::warm_up;
 
@@ -79,3 +86,6 @@ mod sealed {
 
     impl<S, B> Sealed for S where S: Service<Request<RequestBody>, Response = Response<B>> {}
 }
+
+#[cfg(all(test, any(feature = "reqwest", feature = "hyper")))]
+mod tests;
