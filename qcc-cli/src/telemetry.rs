@@ -1,16 +1,23 @@
 //! Logs: one line for each finished request, and what the layers say.
 
+mod fields;
+mod lines;
+
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Stderr};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use qcc_core::record::{Answer, Record, RecordSink, SendResult};
 use qcc_core::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::output::{Exit, Failure};
+
+use lines::{End, Lines};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,25 +32,49 @@ pub(crate) enum Format {
 /// What is logged if nobody says otherwise. The HTTP libraries below speak of every connection.
 const LEVEL: &str = "info,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn";
 
-/// Sends log lines to standard error. `level` is a level, or directives like
-/// `info,qcc_core=debug`.
+/// What ends logging when it is dropped: lines that wait are written.
+#[must_use = "log lines wait in memory until it is dropped"]
+pub(crate) struct Logging {
+    _end: Option<End<Stderr>>,
+}
+
+/// Sends log lines to standard error until what it gives is dropped. `level` is a level, or
+/// directives like `info,qcc_core=debug`.
 ///
 /// # Errors
 ///
 /// `level` is neither.
-pub(crate) fn init(level: Option<&str>, format: Format) -> Result<(), Failure> {
+pub(crate) fn init(level: Option<&str>, format: Format) -> Result<Logging, Failure> {
     let filter = filter(level)?;
-    let ansi = std::io::stderr().is_terminal()
+    let is_terminal = std::io::stderr().is_terminal();
+    let ansi = is_terminal
         && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
         .with_ansi(ansi);
+    if is_terminal {
+        // Somebody looks, and line by line is how to look at it.
+        let builder = builder.with_writer(std::io::stderr);
+        let set = match format {
+            Format::Human => builder.finish().try_init(),
+            Format::Json => builder.json().flatten_event(true).finish().try_init(),
+        };
+        return set.map_err(failure).map(|()| Logging { _end: None });
+    }
+    let (lines, end) = Lines::new(std::io::stderr())?;
+    let builder = builder.with_writer(lines);
     let set = match format {
-        Format::Human => builder.finish().try_init(),
+        Format::Human => builder
+            .fmt_fields(debug_fn(fields::write).delimited(" "))
+            .finish()
+            .try_init(),
         Format::Json => builder.json().flatten_event(true).finish().try_init(),
     };
-    set.map_err(|error| Failure::new(Exit::Failure, format!("logging cannot start: {error}")))
+    set.map_err(failure).map(|()| Logging { _end: Some(end) })
+}
+
+fn failure(error: impl fmt::Display) -> Failure {
+    Failure::new(Exit::Failure, format!("logging cannot start: {error}"))
 }
 
 fn filter(level: Option<&str>) -> Result<EnvFilter, Failure> {

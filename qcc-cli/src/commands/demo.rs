@@ -28,9 +28,10 @@ pub(super) fn run(
     environment: &Environment,
 ) -> Result<Exit, Failure> {
     // The demo says itself what happens; who wants the log lines as well has to ask for them.
-    if let Some(level) = global.log.as_deref().or_else(|| environment.get("QCC_LOG")) {
-        telemetry::init(Some(level), global.log_format)?;
-    }
+    let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
+    let _logging = level
+        .map(|level| telemetry::init(Some(level), global.log_format))
+        .transpose()?;
     let options = Options::new(args.serve, args.seed);
     let output = Output::new(global.json);
     tokio::runtime::Builder::new_multi_thread()
