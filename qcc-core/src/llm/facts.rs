@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::json::Each;
 use super::loose::Loose;
 use super::resources::{Naming, Place};
-use super::session;
+use super::{outline, session};
 use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
 use crate::resource::ResourceKind;
 
@@ -45,7 +45,7 @@ impl ReadFacts for LlmFacts {
             ..Facts::default()
         };
         let json = body.unwrap_or_default();
-        let mut body: Body<'_> = serde_json::from_slice(json).unwrap_or_default();
+        let mut body: Body<'_> = outline::from_slice(json).unwrap_or_default();
         let place = Place::of(head.uri.path());
         facts.makes = makes(&route, place, head, body.unstored);
         if body.is_object {

@@ -21,6 +21,7 @@ mod gemini;
 mod json;
 mod loose;
 mod nesting;
+mod outline;
 mod phrases;
 mod receipt;
 mod resources;
