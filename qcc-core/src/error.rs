@@ -167,6 +167,8 @@ pub enum ErrorKind {
     Deadline,
     /// The client's own body could not be read.
     RequestBody,
+    /// The caller has as many requests in flight as it may have.
+    CallerFull,
 }
 
 impl Error {
@@ -253,7 +255,7 @@ impl Error {
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
         match self.0.kind {
-            ErrorKind::RateLimited => true,
+            ErrorKind::RateLimited | ErrorKind::CallerFull => true,
             ErrorKind::NoEndpoint => self.0.reasons.only(Reason::Cooling),
             ErrorKind::OwnerUnavailable => match self.0.attempts.last() {
                 Some(last) => last.kind.class() == Class::RateLimit,
@@ -301,6 +303,7 @@ impl fmt::Display for Error {
             ErrorKind::AuthFailed => write!(f, "every credential was refused ({tried} tried)"),
             ErrorKind::Deadline => write!(f, "the deadline passed after {tried} failed attempts"),
             ErrorKind::RequestBody => f.write_str("the body of the request could not be read"),
+            ErrorKind::CallerFull => f.write_str("the caller has no place in flight left"),
         }
     }
 }

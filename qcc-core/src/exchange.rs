@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use http::Extensions;
+use http::{Extensions, HeaderMap};
 
 use crate::endpoint::Endpoint;
 use crate::facts::Facts;
@@ -23,6 +23,7 @@ pub struct Exchange(Arc<Inner>);
 struct Inner {
     id: RequestId,
     started: Instant,
+    date: SystemTime,
     facts: OnceLock<Facts>,
     deadline: OnceLock<Instant>,
     attempt_limit: AtomicU32,
@@ -70,6 +71,7 @@ impl Exchange {
     pub fn starting_at(id: RequestId, date: SystemTime) -> Self {
         Self(Arc::new(Inner {
             started: time::now(),
+            date,
             facts: OnceLock::new(),
             deadline: OnceLock::new(),
             attempt_limit: AtomicU32::new(u32::MAX),
@@ -141,6 +143,17 @@ impl Exchange {
     /// Names the cluster that serves the request, for the record.
     pub fn set_cluster(&self, cluster: Arc<str>) {
         self.with_record(|record| record.cluster = Some(cluster));
+    }
+
+    /// Names the client that sent the request, for the record.
+    pub fn set_client(&self, client: Arc<str>) {
+        self.with_record(|record| record.client = Some(client));
+    }
+
+    /// The date on which it came in.
+    #[must_use]
+    pub fn date(&self) -> SystemTime {
+        self.0.date
     }
 
     /// When the request has to be committed.
@@ -402,6 +415,12 @@ impl RequestId {
     #[must_use]
     pub fn random() -> Self {
         Self(IdRepr::Random(rand::random()))
+    }
+
+    /// The id that a client gave its request in `x-request-id`, if it is sane.
+    #[must_use]
+    pub fn given(headers: &HeaderMap) -> Option<Self> {
+        headers.get("x-request-id")?.to_str().ok()?.parse().ok()
     }
 }
 

@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 
 use crate::body::{Collect, RequestBody};
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, RequestId};
 use crate::facts::ReadFacts;
 
 /// Makes [`Inspect`].
@@ -140,16 +140,8 @@ where
 
 /// The exchange of the request. A new one takes the id that the client gave, if it is sane.
 fn exchange(head: &mut Parts) -> Exchange {
-    let given = || {
-        head.headers
-            .get("x-request-id")?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
-    };
     if Exchange::get(&head.extensions).is_none()
-        && let Some(id) = given()
+        && let Some(id) = RequestId::given(&head.headers)
     {
         head.extensions.insert(Exchange::new(id));
     }

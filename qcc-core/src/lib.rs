@@ -173,6 +173,7 @@ pub mod breaker;
 pub mod classify;
 pub mod failover;
 pub mod health;
+pub mod limit;
 #[cfg(feature = "llm")]
 pub mod llm;
 pub mod recovery;

@@ -36,9 +36,9 @@ const VOCABULARY: [&str; 14] = [
     "visit",
 ];
 
-const LAYERS: [&str; 10] = [
-    "affinity", "balance", "breaker", "classify", "health", "inspect", "recovery", "retry",
-    "token", "upstream",
+const LAYERS: [&str; 11] = [
+    "affinity", "balance", "breaker", "classify", "health", "inspect", "limit", "recovery",
+    "retry", "token", "upstream",
 ];
 
 /// The files in which a layer defines the traits that users implement.

@@ -100,6 +100,11 @@ impl Sessions {
             .remove_if(|_, binding| binding.endpoint == id)
     }
 
+    /// Removes all bindings of one client. Returns how many there were.
+    pub fn unbind_client(&self, client: ClientId) -> usize {
+        self.state().table.remove_if(|key, _| key.client == client)
+    }
+
     /// Removes every binding. Returns how many there were.
     pub fn unbind_all(&self) -> usize {
         self.state().table.remove_if(|_, _| true)

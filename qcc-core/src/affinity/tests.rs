@@ -683,3 +683,19 @@ async fn readiness_is_that_of_the_inner_service() {
     send.send_response(Response::new(String::new()));
     assert!(assert_ready!(visiting.poll()).is_ok());
 }
+
+// CLI-09
+#[tokio::test(start_paused = true)]
+async fn the_bindings_of_one_client_can_be_removed() {
+    let mine = Client::bound().await;
+    let theirs = Client {
+        id: ClientId([7; 16]),
+        sessions: mine.sessions.clone(),
+    };
+    for session in ["s", "t"] {
+        theirs.send(session, Script::free("b")).await.unwrap();
+    }
+    assert_eq!(mine.sessions.unbind_client(theirs.id), 2);
+    assert_eq!(mine.sessions.unbind_client(theirs.id), 0);
+    assert_eq!(mine.at("s"), Some(id("a")));
+}

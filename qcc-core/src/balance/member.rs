@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::available::{Availability, Available, Query, Reason};
 use crate::endpoint::Endpoint;
-use crate::time::{self, Duration, Instant};
+use crate::time::{self, Duration, Instant, SystemTime};
 
 /// After this many seconds without an answer the estimate of a latency halves, so that an
 /// endpoint that was slow once is tried again some time, however little traffic there is.
@@ -100,6 +100,7 @@ pub struct Load(Arc<Counts>);
 
 struct Counts {
     in_flight: AtomicU32,
+    today: AtomicU64,
     latency: AtomicU64,
     // The origin of the seconds in `latency`.
     born: Instant,
@@ -111,6 +112,7 @@ impl Load {
     pub fn new() -> Self {
         Self(Arc::new(Counts {
             in_flight: AtomicU32::new(0),
+            today: AtomicU64::new(0),
             latency: AtomicU64::new(0),
             born: time::now(),
         }))
@@ -131,6 +133,28 @@ impl Load {
             0 => None,
             micros => Some(Duration::from_micros(micros.into())),
         }
+    }
+
+    /// How many requests that came in on the day of `date`, in UTC, were sent here. Those of the
+    /// newest day are known; of any other day there is nothing left.
+    #[must_use]
+    pub fn requests_on(&self, date: SystemTime) -> u32 {
+        let known = Today::unpack(self.0.today.load(Ordering::Relaxed));
+        if known.day == day_of(date) {
+            known.requests
+        } else {
+            0
+        }
+    }
+
+    /// Counts a request that came in on the day of `date`.
+    pub(super) fn count(&self, date: SystemTime) {
+        let day = day_of(date);
+        self.0
+            .today
+            .update(Ordering::Relaxed, Ordering::Relaxed, |packed| {
+                Today::unpack(packed).with(day).pack()
+            });
     }
 
     pub(super) fn observe(&self, latency: Duration, now: Instant) {
@@ -193,6 +217,47 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The day of `date` in UTC, counted from 1970.
+fn day_of(date: SystemTime) -> u32 {
+    let since = date.duration_since(SystemTime::UNIX_EPOCH);
+    let days = since.unwrap_or_default().as_secs() / (24 * 60 * 60);
+    u32::try_from(days).unwrap_or(u32::MAX)
+}
+
+/// A day and how many requests came on it. Both fit one atomic word, so that no request is lost
+/// or counted twice when the day changes.
+#[derive(Clone, Copy)]
+struct Today {
+    day: u32,
+    requests: u32,
+}
+
+impl Today {
+    const fn unpack(packed: u64) -> Self {
+        Self {
+            day: (packed >> 32) as u32,
+            requests: packed as u32,
+        }
+    }
+
+    const fn pack(self) -> u64 {
+        (self.day as u64) << 32 | self.requests as u64
+    }
+
+    /// With one request more of `day`. One that came in before midnight and is sent after it
+    /// belongs to a day that is over.
+    const fn with(self, day: u32) -> Self {
+        if day < self.day {
+            return self;
+        }
+        let before = if day == self.day { self.requests } else { 0 };
+        Self {
+            day,
+            requests: before.saturating_add(1),
+        }
     }
 }
 
@@ -262,6 +327,52 @@ mod tests {
         assert!(load.latency(start) > Some(MS(4_000_000)));
         load.observe(Duration::ZERO, start);
         assert!(load.latency(start).is_some());
+    }
+
+    // ACC-11
+    #[test]
+    fn requests_are_counted_for_the_day_on_which_they_came() {
+        let load = Load::new();
+        let day = |days: u64, seconds: u64| {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400 + seconds)
+        };
+        assert_eq!(load.requests_on(day(20_000, 0)), 0);
+        load.count(day(20_000, 86_399));
+        load.count(day(20_000, 86_399));
+        assert_eq!(load.requests_on(day(20_000, 0)), 2);
+        assert_eq!(
+            load.requests_on(day(20_001, 0)),
+            0,
+            "nobody has to reset it"
+        );
+        load.count(day(20_001, 0));
+        load.count(day(20_000, 86_399));
+        assert_eq!(
+            load.requests_on(day(20_001, 86_399)),
+            1,
+            "a late one is of the day before"
+        );
+        assert_eq!(load.requests_on(day(20_000, 0)), 0);
+    }
+
+    // ACC-11
+    #[test]
+    fn no_request_of_a_day_is_lost_among_threads_while_the_day_changes() {
+        let load = Load::new();
+        let day = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        load.count(day(1));
+                    }
+                    for _ in 0..500 {
+                        load.count(day(2));
+                    }
+                });
+            }
+        });
+        assert_eq!(load.requests_on(day(2)), 8 * 500);
     }
 
     // BAL-04

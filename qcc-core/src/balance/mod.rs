@@ -165,6 +165,8 @@ where
             Err(error) => return ResponseFuture::nobody(error),
         };
 
+        let date = visit.exchange.date();
+        chosen.held.in_flight.load().count(date);
         Visit::of(&mut head.extensions).admission = match chosen.tier {
             Tier::LastResort => Admission::LastResort,
             Tier::Ready | Tier::Degraded => Admission::Normal,

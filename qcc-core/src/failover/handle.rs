@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, EndpointId, Endpoints};
 use crate::facts::Facts;
 use crate::health::{self, Health, is_healthy};
 use crate::recovery::{self, Recovery};
-use crate::time::{self, Duration, Instant};
+use crate::time::{self, Duration, Instant, SystemClock, WallClock as _};
 use crate::token::{Pool, Tokens};
 
 /// How often [`Handle::maintenance`] forgets limits and marks that are over.
@@ -354,6 +354,7 @@ impl EndpointHandle {
             queued: recovery.member.is_some(),
             recovery,
             in_flight: state.load.in_flight(),
+            daily_requests: state.load.requests_on(SystemClock.now()),
             latency: state.load.latency(now),
             total: health.total,
             failed: health.failed,
@@ -397,6 +398,8 @@ pub struct EndpointStatus {
     pub recovery: recovery::Snapshot,
     /// Its requests in flight, bodies included.
     pub in_flight: u32,
+    /// Its requests that came in today, by the date in UTC.
+    pub daily_requests: u32,
     /// The smoothed time to its committed answers; `None` before the first.
     pub latency: Option<Duration>,
     /// Its requests so far.

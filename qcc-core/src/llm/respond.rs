@@ -44,6 +44,7 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// | `AuthFailed` | 502 | `upstream_auth_failed` |
 /// | `Deadline` | 504 | `deadline_exceeded` |
 /// | `RequestBody` | 400 | `request_body_unreadable` |
+/// | `CallerFull` | 429 | `too_many_requests_in_flight` |
 ///
 /// `Retry-After` is given where an instant is known, from 1 to 60 s. `x-should-retry: false`
 /// stops clients from repeating what failover has exhausted; it is left out where the same
@@ -128,6 +129,7 @@ fn outcome(error: &Error) -> (StatusCode, &'static str) {
         ErrorKind::AuthFailed => (StatusCode::BAD_GATEWAY, "upstream_auth_failed"),
         ErrorKind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
         ErrorKind::RequestBody => (StatusCode::BAD_REQUEST, "request_body_unreadable"),
+        ErrorKind::CallerFull => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests_in_flight"),
     }
 }
 
@@ -186,6 +188,9 @@ fn message(error: &Error, code: &str, wait: Option<Duration>) -> String {
         ErrorKind::RequestBody => {
             "The body of the request broke off before its end. Send the request again.".to_owned()
         }
+        ErrorKind::CallerFull => "Your key has as many requests in flight as it may have. Send \
+                                  this one again when another one has ended."
+            .to_owned(),
     }
 }
 
@@ -498,6 +503,7 @@ mod tests {
             ErrorKind::AuthFailed,
             ErrorKind::Deadline,
             ErrorKind::RequestBody,
+            ErrorKind::CallerFull,
         ] {
             for dialect in all_dialects() {
                 let response = respond(&error(kind, &[]), dialect, time::now());

@@ -37,6 +37,8 @@ pub struct Record {
     pub started_at: SystemTime,
     /// The cluster that served it.
     pub cluster: Option<Arc<str>>,
+    /// The name of the client that sent it, where somebody knows it.
+    pub client: Option<Arc<str>>,
     /// Its dialect.
     pub dialect: Option<Dialect>,
     /// The model that it named.
@@ -70,6 +72,7 @@ impl Record {
             id,
             started_at,
             cluster: None,
+            client: None,
             dialect: None,
             model: None,
             stream: false,
