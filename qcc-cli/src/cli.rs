@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::commands::{
     breaker, cluster, demo, endpoint, explain, init, refresh, requests, run, session, simulate,
+    stats,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Breaker(breaker::Args),
     /// Look at the sessions that are bound to endpoints, and unbind them
     Session(session::Args),
+    /// See everything at a glance: requests, sessions, loads, and who is left out
+    Stats(stats::Args),
     /// Have the running proxy read its configuration again
     Refresh(refresh::Args),
     /// List the last requests, newest first

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod counts;
 mod demo;
 mod explain;
 mod metrics;

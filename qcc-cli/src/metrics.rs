@@ -18,7 +18,7 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use qcc_core::record::{Answer, Record, RecordSink, SendResult};
 
-use crate::admin::view::EndpointView;
+use crate::admin::view::{ClientView, EndpointView};
 use crate::explain::name_of;
 
 /// Upper bounds of the histograms, in seconds: from a cached answer to the default deadline.
@@ -47,15 +47,15 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of Prometheus, with the state of `endpoints` as it is now.
-    pub(crate) fn render(&self, endpoints: &[EndpointView]) -> String {
+    /// Everything in the text format of Prometheus, with the state of `endpoints` and `clients`
+    /// as it is now.
+    pub(crate) fn render(&self, endpoints: &[EndpointView], clients: &[ClientView]) -> String {
         let state = recorder();
         with_local_recorder(&state, || {
             describe_state();
             gauge!("qcc_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-            for endpoint in endpoints {
-                show(endpoint);
-            }
+            endpoints.iter().for_each(show);
+            clients.iter().for_each(show_client);
         });
         let mut text = self.recorder.handle().render();
         text.push_str(&state.handle().render());
@@ -115,6 +115,18 @@ fn describe_state() {
         "Requests in flight, bodies included."
     );
     describe_gauge!(
+        "qcc_endpoint_daily_requests",
+        "Requests of today, by the date in UTC."
+    );
+    describe_gauge!(
+        "qcc_client_in_flight",
+        "Requests of a client key in flight, answers included."
+    );
+    describe_gauge!(
+        "qcc_client_max_in_flight",
+        "How many it may have, where there is a limit."
+    );
+    describe_gauge!(
         "qcc_endpoint_eligible",
         "1 if the endpoint may be used now."
     );
@@ -146,6 +158,7 @@ fn show(endpoint: &EndpointView) {
     };
     let flag = |set: bool| f64::from(u8::from(set));
     gauge!("qcc_endpoint_in_flight", &labels).set(f64::from(endpoint.in_flight));
+    gauge!("qcc_endpoint_daily_requests", &labels).set(f64::from(endpoint.daily_requests));
     gauge!("qcc_endpoint_eligible", &labels).set(flag(endpoint.out.is_none()));
     gauge!("qcc_endpoint_healthy", &labels).set(flag(endpoint.is_healthy));
     gauge!("qcc_breaker_failures", &labels).set(f64::from(endpoint.breaker.failures));
@@ -155,6 +168,15 @@ fn show(endpoint: &EndpointView) {
     }
     if let Some(out) = &endpoint.out {
         gauge!("qcc_endpoint_out", &with("reason", out.reason.clone())).set(1.0);
+    }
+}
+
+/// Sets the gauges of one client key.
+fn show_client(client: &ClientView) {
+    let labels = [("client", SharedString::from(client.name.clone()))];
+    gauge!("qcc_client_in_flight", &labels).set(f64::from(client.current_load));
+    if let Some(limit) = client.max_in_flight {
+        gauge!("qcc_client_max_in_flight", &labels).set(f64::from(limit));
     }
 }
 
@@ -263,7 +285,7 @@ mod tests {
     use crate::explain::samples;
 
     fn lines(metrics: &Metrics, endpoints: &[EndpointView]) -> Vec<String> {
-        let text = metrics.render(endpoints);
+        let text = metrics.render(endpoints, &[]);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -305,7 +327,7 @@ mod tests {
         for record in samples::all() {
             metrics.finished(Arc::new(record));
         }
-        let text = metrics.render(&[]);
+        let text = metrics.render(&[], &[]);
         assert!(text.contains("qcc_requests_total"), "{text}");
         for invented in ["claude-sonnet", "client-7", "0707", "sk-test"] {
             assert!(!text.contains(invented), "{invented} in {text}");
@@ -332,7 +354,7 @@ mod tests {
             let labels = format!(r#"cluster="claude",endpoint="{name}",endpoint_id="{id}""#);
             assert_has(&shown, &line.replace("ENDPOINT", &labels));
         }
-        assert!(!metrics.render(&[]).contains("relay"));
+        assert!(!metrics.render(&[], &[]).contains("relay"));
     }
 
     #[test]

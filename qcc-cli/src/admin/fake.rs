@@ -9,10 +9,11 @@ use qcc_core::record::{RecordSink as _, SessionHash};
 use qcc_core::time::{SystemTime, WallClock};
 
 use super::view::{
-    BreakerView, ClusterView, EndpointView, LastFailureView, MarkView, OutView, SessionStatsView,
-    SessionView,
+    BreakerView, ClientView, ClusterView, EndpointView, LastFailureView, MarkView, OutView,
+    SessionStatsView, SessionView,
 };
 use super::{Admin, Guard, Member, Operation, Operations, Unbind, router};
+use crate::counts::Counts;
 use crate::explain::samples;
 use crate::metrics::Metrics;
 use crate::moment::Date;
@@ -66,6 +67,7 @@ pub(crate) fn healthy(name: &str) -> EndpointView {
         },
         queued: false,
         in_flight: 2,
+        daily_requests: 120,
         latency_ms: Some(812.5),
         total: 120,
         failed: 3,
@@ -141,6 +143,7 @@ pub(crate) struct Fake {
     views: Mutex<BTreeMap<(String, String), EndpointView>>,
     members: Vec<Member>,
     pub(crate) stopping: AtomicBool,
+    clients: Vec<ClientView>,
     /// What is bound.
     pub(crate) sessions: Mutex<Vec<SessionView>>,
     /// What a reload answers; without it there is nothing to reload.
@@ -192,6 +195,22 @@ impl Fake {
         self
     }
 
+    /// The same with a client key of this name.
+    pub(crate) fn with_client(mut self, name: &str, load: u32, limit: Option<u32>) -> Self {
+        let sessions = self.sessions.lock().unwrap();
+        let bound = sessions
+            .iter()
+            .filter(|view| view.client.as_deref() == Some(name));
+        self.clients.push(ClientView {
+            name: name.to_owned(),
+            current_load: load,
+            max_in_flight: limit,
+            sessions: bound.count(),
+        });
+        drop(sessions);
+        self
+    }
+
     /// The same with this answer to a reload.
     pub(crate) fn with_reload(mut self, reload: Result<Vec<Change>, Failure>) -> Self {
         self.reload = Some(reload);
@@ -205,9 +224,14 @@ impl Fake {
         for record in samples::all() {
             records.finished(Arc::new(record));
         }
+        let counts = Counts::default();
+        for record in samples::all() {
+            counts.finished(Arc::new(record));
+        }
         let admin = Admin {
             operations: fake.clone(),
             records: Arc::new(records),
+            counts: Arc::new(counts),
             metrics: Arc::new(Metrics::new()),
             clock: Arc::new(Standing),
         };
@@ -267,12 +291,24 @@ impl Operations for Fake {
         self.clusters.iter().map(stats).collect()
     }
 
+    fn clients(&self) -> Vec<ClientView> {
+        self.clients.clone()
+    }
+
+    fn credentials(&self) -> BTreeMap<String, u32> {
+        let endpoints = u32::try_from(self.members.len()).unwrap();
+        let states = [("active", endpoints), ("cooling", 1)];
+        let states = states.map(|(state, count)| (state.to_owned(), count));
+        states.into_iter().filter(|_| endpoints > 0).collect()
+    }
+
     fn unbind(&self, what: &Unbind) -> usize {
         let mut sessions = self.sessions.lock().unwrap();
         let before = sessions.len();
         sessions.retain(|view| match what {
             Unbind::Session(session) => view.session != session.to_string(),
             Unbind::Endpoint(member) => view.endpoint.as_deref() != Some(&*member.name),
+            Unbind::Client(name) => view.client.as_ref() != Some(name),
             Unbind::All => false,
         });
         before - sessions.len()

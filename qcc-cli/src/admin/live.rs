@@ -1,16 +1,19 @@
 //! The running proxy as the admin API sees it.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use qcc_core::affinity::Bound;
 use qcc_core::endpoint::EndpointId;
+use qcc_core::facts::ClientId;
 use qcc_core::failover::{EndpointHandle, EndpointStatus};
 use qcc_core::time;
 
 use super::view::{
-    BreakerView, ClusterView, DuplicateView, EndpointView, LastFailureView, MarkView, OutView,
-    SessionStatsView, SessionView,
+    BreakerView, ClientView, ClusterView, DuplicateView, EndpointView, LastFailureView, MarkView,
+    OutView, SessionStatsView, SessionView,
 };
 use super::{Member, Operation, Operations, Unbind};
 use crate::config::Config;
@@ -135,6 +138,40 @@ impl Operations for Live {
         self.running.current().clusters.iter().map(stats).collect()
     }
 
+    fn clients(&self) -> Vec<ClientView> {
+        let generation = self.running.current();
+        let now = time::now();
+        let mut sessions: HashMap<ClientId, usize> = HashMap::new();
+        for cluster in &generation.clusters {
+            for bound in cluster.handle.sessions().list(now) {
+                *sessions.entry(bound.client).or_default() += 1;
+            }
+        }
+        let keys = generation.config.client_keys.iter();
+        keys.zip(&generation.callers)
+            .map(|(key, caller)| ClientView {
+                name: key.name.to_string(),
+                current_load: caller.in_flight(),
+                max_in_flight: caller.limit().map(NonZeroU32::get),
+                sessions: sessions.get(&key.id()).copied().unwrap_or(0),
+            })
+            .collect()
+    }
+
+    fn credentials(&self) -> BTreeMap<String, u32> {
+        let generation = self.running.current();
+        let now = time::now();
+        let mut states = BTreeMap::new();
+        for cluster in &generation.clusters {
+            let endpoints = cluster.handle.endpoints().iter();
+            let handles = endpoints.filter_map(|endpoint| cluster.handle.endpoint(endpoint.id()));
+            for token in handles.flat_map(|handle| handle.tokens().snapshot(now)) {
+                *states.entry(token.state.as_str().to_owned()).or_default() += 1;
+            }
+        }
+        states
+    }
+
     fn unbind(&self, what: &Unbind) -> usize {
         let generation = self.running.current();
         let unbind = |cluster: &Cluster| {
@@ -148,6 +185,11 @@ impl Operations for Live {
                     sessions.unbind_endpoint(member.id)
                 }
                 Unbind::Endpoint(_) => 0,
+                Unbind::Client(name) => {
+                    let mut keys = generation.config.client_keys.iter();
+                    let key = keys.find(|key| *key.name == **name);
+                    key.map_or(0, |key| sessions.unbind_client(key.id()))
+                }
                 Unbind::All => sessions.unbind_all(),
             }
         };
@@ -182,7 +224,7 @@ impl fmt::Debug for Live {
 fn session(cluster: &Cluster, config: &Config, bound: &Bound, now: &Anchor) -> SessionView {
     let endpoint = cluster.handle.endpoint(bound.endpoint);
     let mut keys = config.client_keys.iter();
-    let key = keys.find(|key| key.sha256.starts_with(&bound.client.0));
+    let key = keys.find(|key| key.id() == bound.client);
     SessionView {
         session: bound.session.to_string(),
         cluster: cluster.name.to_string(),
@@ -222,6 +264,7 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
         },
         queued: status.queued,
         in_flight: status.in_flight,
+        daily_requests: status.daily_requests,
         latency_ms: status.latency.map(millis),
         total: status.total,
         failed: status.failed,

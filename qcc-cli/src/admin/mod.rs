@@ -26,8 +26,10 @@ mod refusal;
 mod routes;
 mod sessions;
 mod signature;
+mod stats;
 pub(crate) mod view;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,9 +54,10 @@ use tower::ServiceExt as _;
 use self::member::{operated, resolve};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
-    ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView,
+    ClientView, ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView,
     SessionStatsView, SessionView, Switched,
 };
+use crate::counts::Counts;
 use crate::explain::Explanation;
 use crate::metrics::Metrics;
 use crate::moment::{Anchor, Date};
@@ -101,6 +104,10 @@ pub(crate) trait Operations: Send + Sync + 'static {
     fn sessions(&self, now: Date) -> Vec<SessionView>;
     /// The numbers of the bindings of each cluster.
     fn session_stats(&self) -> Vec<SessionStatsView>;
+    /// The client keys, in the order of the configuration.
+    fn clients(&self) -> Vec<ClientView>;
+    /// How many credentials are in each state.
+    fn credentials(&self) -> BTreeMap<String, u32>;
     /// Removes bindings. How many there were.
     fn unbind(&self, what: &Unbind) -> usize;
     /// Reads the configuration again and tells what is different now; `None` if it came from no
@@ -117,6 +124,8 @@ pub(crate) struct Admin {
     pub(crate) records: Arc<Records>,
     /// The counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// What became of all requests.
+    pub(crate) counts: Arc<Counts>,
     /// Tells dates.
     pub(crate) clock: Arc<dyn WallClock>,
 }
@@ -311,7 +320,9 @@ async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, HeaderValue); 1],
         .filter_map(|member| admin.operations.status(member, now))
         .collect();
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(CONTENT_TYPE, text)], admin.metrics.render(&endpoints))
+    let clients = admin.operations.clients();
+    let rendered = admin.metrics.render(&endpoints, &clients);
+    ([(CONTENT_TYPE, text)], rendered)
 }
 
 async fn openapi() -> Json<serde_json::Value> {

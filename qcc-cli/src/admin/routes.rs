@@ -6,7 +6,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::signature::{Describe, Signature};
-use super::{Admin, operate, sessions};
+use super::{Admin, operate, sessions, stats};
 
 /// One route.
 #[derive(Clone)]
@@ -159,6 +159,21 @@ pub(crate) fn routes() -> Vec<Route> {
             "/admin/v1/sessions/unbind",
             sessions::unbind_all,
             "Removes every binding.",
+        ),
+        get(
+            "/admin/v1/clients",
+            stats::clients,
+            "The client keys, by name, with their requests in flight.",
+        ),
+        post(
+            "/admin/v1/clients/{client}/unbind",
+            sessions::unbind_client,
+            "Removes the bindings of all sessions of a client key.",
+        ),
+        get(
+            "/admin/v1/stats",
+            stats::stats,
+            "Requests, sessions, loads and who cannot be used, at a glance.",
         ),
         get(
             "/admin/v1/session-stats",

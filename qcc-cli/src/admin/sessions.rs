@@ -16,6 +16,8 @@ pub(crate) enum Unbind {
     Session(SessionHash),
     /// Those to one endpoint.
     Endpoint(Member),
+    /// Those of one client key, by its name.
+    Client(String),
     /// All.
     All,
 }
@@ -69,6 +71,19 @@ pub(super) async fn unbind(
 ) -> Result<Json<Unbound>, Refusal> {
     let what = Unbind::Session(session(&named(name)?));
     Ok(unbound(admin.operations.unbind(&what)))
+}
+
+pub(super) async fn unbind_client(
+    State(admin): State<Admin>,
+    name: Name,
+) -> Result<Json<Unbound>, Refusal> {
+    let name = named(name)?;
+    let clients = admin.operations.clients();
+    if !clients.iter().any(|client| client.name == name) {
+        let known = clients.into_iter().map(|client| client.name).collect();
+        return Err(Refusal::unknown("client key", &name, known));
+    }
+    Ok(unbound(admin.operations.unbind(&Unbind::Client(name))))
 }
 
 pub(super) async fn unbind_all(State(admin): State<Admin>) -> Json<Unbound> {

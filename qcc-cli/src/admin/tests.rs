@@ -63,6 +63,7 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
 #[tokio::test]
 async fn every_route_of_the_table_is_served_with_its_method_only() {
     let fake = Fake::usual().with_session("sess-1", "relay");
+    let fake = fake.with_client("laptop", 0, None);
     let (_, router) = fake.with_reload(Ok(Vec::new())).admin();
     let document = fetch(&router, "/admin/v1/openapi.json").await;
     for route in routes() {
@@ -71,6 +72,7 @@ async fn every_route_of_the_table_is_served_with_its_method_only() {
             .replace("{cluster}", "claude")
             .replace("{endpoint}", "official")
             .replace("{request}", "qcc-test-1")
+            .replace("{client}", "laptop")
             .replace("{session}", "sess-1");
         let method: Method = route.method.parse().unwrap();
         let (status, text, _) = send(&router, asking(method, &path)).await;
@@ -171,6 +173,7 @@ async fn off_loopback_a_request_without_the_token_learns_nothing() {
         operations: Arc::new(Fake::usual()),
         records: Arc::default(),
         metrics: Arc::new(Metrics::new()),
+        counts: Arc::default(),
         clock: Arc::new(fake::Standing),
     };
     let listen = "127.0.0.1:7861".parse().unwrap();
@@ -387,9 +390,10 @@ async fn json_text(router: &Router, path: &str) -> String {
     text
 }
 
+// ACC-08, ACC-11
 #[tokio::test]
 async fn metrics_are_served_in_the_text_format() {
-    let (_, router) = Fake::usual().admin();
+    let (_, router) = Fake::usual().with_client("laptop", 3, Some(4)).admin();
     let (_, text, head) = send(&router, asking(Method::GET, "/metrics")).await;
     let kind = head.headers()["content-type"].to_str().unwrap();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
@@ -397,4 +401,10 @@ async fn metrics_are_served_in_the_text_format() {
         text.contains("# TYPE qcc_endpoint_in_flight gauge"),
         "{text}"
     );
+    assert!(
+        text.contains(r#"qcc_client_in_flight{client="laptop"} 3"#),
+        "{text}"
+    );
+    let today = "qcc_endpoint_daily_requests{cluster=\"claude\",endpoint=\"official\"";
+    assert!(text.contains(today), "{text}");
 }

@@ -3,10 +3,13 @@
 //! Fields that end in `_ms` are milliseconds, dates are RFC 3339 in UTC, and what is not known is
 //! `null`. Nothing here has room for a secret.
 
+use std::collections::BTreeMap;
+
 use qcc_core::record::Record;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::counts::Numbers;
 use crate::explain::{Named, Outcome, answered_by};
 use crate::moment::{Date, millis};
 use crate::running::Change;
@@ -112,7 +115,10 @@ pub(crate) struct EndpointView {
     /// Whether it waits in the recovery queue.
     pub(crate) queued: bool,
     /// How many requests are in flight, bodies included.
+    #[serde(rename = "current_load")]
     pub(crate) in_flight: u32,
+    /// How many requests it got that came in today, by the date in UTC.
+    pub(crate) daily_requests: u32,
     /// The recent latency.
     pub(crate) latency_ms: Option<f64>,
     /// How many requests it got.
@@ -237,11 +243,120 @@ pub(crate) struct SessionStatsView {
     /// Those that are expired and not yet swept.
     pub(crate) expired: usize,
     /// The active ones of each endpoint that has any, by name.
-    pub(crate) endpoints: std::collections::BTreeMap<String, usize>,
+    pub(crate) endpoints: BTreeMap<String, usize>,
     /// How many seconds a binding lives after the last success.
     pub(crate) ttl_s: u64,
     /// Of how many resources (files, batches, stored responses …) the account is known.
     pub(crate) resources: usize,
+}
+
+/// A client key, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ClientView {
+    /// Its name.
+    pub(crate) name: String,
+    /// How many of its requests are in flight, answers included.
+    pub(crate) current_load: u32,
+    /// How many there may be.
+    pub(crate) max_in_flight: Option<u32>,
+    /// How many of its sessions are bound.
+    pub(crate) sessions: usize,
+}
+
+impl ClientView {
+    /// Whether there is anything to tell of it.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.current_load > 0 || self.sessions > 0
+    }
+}
+
+/// Everything at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct StatsView {
+    /// When this was so.
+    pub(crate) as_of: Date,
+    /// What became of all requests since the start.
+    pub(crate) requests: Numbers,
+    /// How many breakers are in each state.
+    pub(crate) breakers: BTreeMap<String, u32>,
+    /// How many credentials are in each state.
+    pub(crate) credentials: BTreeMap<String, u32>,
+    /// The sessions of each cluster that has any.
+    pub(crate) sessions: Vec<SessionStatsView>,
+    /// The endpoints that have or had something to do today.
+    pub(crate) endpoints: Vec<LoadView>,
+    /// The clients that have something in flight or bound.
+    pub(crate) clients: Vec<ClientView>,
+    /// The endpoints that cannot be used now.
+    pub(crate) unavailable: Vec<UnavailableView>,
+}
+
+/// How busy an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LoadView {
+    /// Its cluster.
+    pub(crate) cluster: String,
+    /// Its short id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// How many requests are in flight, bodies included.
+    pub(crate) current_load: u32,
+    /// The limit on them.
+    pub(crate) max_in_flight: Option<u32>,
+    /// How many requests it got that came in today.
+    pub(crate) daily_requests: u32,
+    /// How many sessions are bound to it.
+    pub(crate) sessions: usize,
+}
+
+impl LoadView {
+    /// The load of `endpoint`, to which so many sessions are bound.
+    pub(crate) fn of(endpoint: &EndpointView, sessions: usize) -> Self {
+        Self {
+            cluster: endpoint.cluster.clone(),
+            id: endpoint.id.clone(),
+            name: endpoint.name.clone(),
+            current_load: endpoint.in_flight,
+            max_in_flight: endpoint.max_in_flight,
+            daily_requests: endpoint.daily_requests,
+            sessions,
+        }
+    }
+
+    /// Whether there is anything to tell of it.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.current_load > 0 || self.daily_requests > 0 || self.sessions > 0
+    }
+}
+
+/// An endpoint that cannot be used now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct UnavailableView {
+    /// Its cluster.
+    pub(crate) cluster: String,
+    /// Its short id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Why, by the name that answers, `explain` and metrics use.
+    pub(crate) reason: String,
+    /// Until when, if it ends by itself.
+    pub(crate) until: Option<Date>,
+}
+
+impl UnavailableView {
+    /// `endpoint`, if it cannot be used.
+    pub(crate) fn of(endpoint: EndpointView) -> Option<Self> {
+        let out = endpoint.out?;
+        Some(Self {
+            cluster: endpoint.cluster,
+            id: endpoint.id,
+            name: endpoint.name,
+            reason: out.reason,
+            until: out.until,
+        })
+    }
 }
 
 /// How many bindings were removed.
@@ -280,6 +395,8 @@ pub(crate) struct RequestView {
     pub(crate) started_at: Date,
     /// The cluster that served it.
     pub(crate) cluster: Option<String>,
+    /// The client key that it came with, by name.
+    pub(crate) client: Option<String>,
     /// Its dialect.
     pub(crate) dialect: Option<String>,
     /// The model that it named.
@@ -308,6 +425,7 @@ impl From<&Record> for RequestView {
             id: record.id.to_string(),
             started_at: record.started_at.into(),
             cluster: record.cluster.as_deref().map(str::to_owned),
+            client: record.client.as_deref().map(str::to_owned),
             dialect: record.dialect.map(|dialect| dialect.to_string()),
             model: record.model.as_deref().map(str::to_owned),
             stream: record.stream,

@@ -17,6 +17,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod simulate;
+pub(crate) mod stats;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Endpoint(args) => endpoint::run(args, global, &environment),
         Command::Breaker(args) => breaker::run(args, global, &environment),
         Command::Session(args) => session::run(args, global, &environment),
+        Command::Stats(args) => stats::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),

@@ -102,6 +102,7 @@ pub(super) fn run(
     config.client_keys.push(ClientKey {
         name: "run".into(),
         sha256: Sha256::digest(&key).into(),
+        max_in_flight: None,
     });
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
     // The terminal is the command's.

@@ -10,7 +10,7 @@ use qcc_core::record::SessionHash;
 use super::operate::{Operator, on, wait};
 use crate::admin::view::{Page, SessionStatsView, SessionView, Unbound};
 use crate::cli::Global;
-use crate::client::{Client, Target};
+use crate::client::{Client, Target, segment};
 use crate::config::Environment;
 use crate::moment::grouped;
 use crate::output::{Align, Cell, DIM, Exit, Failure, STRONG, Table};
@@ -54,7 +54,10 @@ struct Which {
     /// All sessions of this endpoint: its id, its name, or CLUSTER/NAME
     #[arg(long, value_name = "ENDPOINT")]
     endpoint: Option<String>,
-    /// All sessions
+    /// All sessions of this client key, by its name
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// All sessions of all endpoints and users
     #[arg(long)]
     all: bool,
 }
@@ -105,10 +108,11 @@ async fn show(client: &Client, session: &str) -> Result<Vec<SessionView>, Failur
 }
 
 async fn unbind(client: &Client, which: &Which) -> Result<Unbound, Failure> {
-    let path = match (&which.session, &which.endpoint) {
-        (Some(session), _) => format!("/admin/v1/sessions/{}/unbind", hash(session)),
-        (None, Some(name)) => on(name, "unbind"),
-        (None, None) => "/admin/v1/sessions/unbind".to_owned(),
+    let path = match (&which.session, &which.endpoint, &which.user) {
+        (Some(session), ..) => format!("/admin/v1/sessions/{}/unbind", hash(session)),
+        (None, Some(name), _) => on(name, "unbind"),
+        (None, None, Some(name)) => format!("/admin/v1/clients/{}/unbind", segment(name)),
+        (None, None, None) => "/admin/v1/sessions/unbind".to_owned(),
     };
     client.post(&path).await
 }
@@ -202,7 +206,16 @@ mod tests {
         Which {
             session: session.map(str::to_owned),
             endpoint: endpoint.map(str::to_owned),
+            user: None,
             all: session.is_none() && endpoint.is_none(),
+        }
+    }
+
+    fn of_user(name: &str) -> Which {
+        Which {
+            user: Some(name.to_owned()),
+            all: false,
+            ..which(None, None)
         }
     }
 
@@ -242,6 +255,24 @@ mod tests {
         assert_eq!(count(&which(None, None)).await, 0);
         let unknown = unbind(&client, &which(None, Some("nobody"))).await;
         assert_eq!(unknown.unwrap_err().exit, Exit::Unknown);
+    }
+
+    // CLI-09, CLI-20
+    #[tokio::test]
+    async fn bindings_of_one_user_are_removed_and_counted() {
+        let fake = Fake::usual()
+            .with_session("sess-1", "official")
+            .with_session("sess-2", "relay");
+        let fake = fake.with_client("laptop", 0, None);
+        let fake = fake.with_client("phone", 0, None);
+        let client = Client::in_memory(fake.admin().1);
+        let count = async |which: &Which| unbind(&client, which).await.unwrap().count;
+        assert_eq!(count(&of_user("phone")).await, 0);
+        assert_eq!(count(&of_user("laptop")).await, 2);
+        assert_eq!(count(&of_user("laptop")).await, 0);
+        let unknown = unbind(&client, &of_user("nobody")).await.unwrap_err();
+        assert_eq!(unknown.exit, Exit::Unknown);
+        assert!(unknown.message.contains("laptop, phone"), "{unknown}");
     }
 
     // CLI-08

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -233,6 +234,8 @@ fn client_keys(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<ClientK
                 None
             }
         };
+        let limit = section.get("max_in_flight");
+        let max_in_flight = limit.and_then(|field| field.whole(reader));
         section.close(reader);
         let (Some(name), Some(sha256)) = (name, sha256) else {
             continue;
@@ -249,6 +252,7 @@ fn client_keys(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<ClientK
         keys.push(ClientKey {
             name: name.into(),
             sha256,
+            max_in_flight: max_in_flight.and_then(NonZeroU32::new),
         });
     }
     // Keys with problems are keys all the same: that there are none is another problem.

@@ -22,10 +22,12 @@ mod vendor;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints};
+use qcc_core::facts::ClientId;
 use qcc_core::llm;
 use qcc_core::time::Duration;
 
@@ -122,6 +124,17 @@ pub(crate) struct ClientKey {
     pub(crate) name: Arc<str>,
     /// The digest of its key; the key itself is nowhere.
     pub(crate) sha256: [u8; 32],
+    /// At most so many requests at a time, answers included.
+    pub(crate) max_in_flight: Option<NonZeroU32>,
+}
+
+impl ClientKey {
+    /// What sessions are scoped by: the library digests the key in the same way.
+    pub(crate) fn id(&self) -> ClientId {
+        let mut id = ClientId::default();
+        id.0.copy_from_slice(&self.sha256[..16]);
+        id
+    }
 }
 
 /// A named set of endpoints and how traffic is spread over it.

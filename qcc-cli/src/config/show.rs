@@ -1,5 +1,7 @@
 //! The effective configuration as it may be shown: every default filled in, every key masked.
 
+use std::num::NonZeroU32;
+
 use qcc_core::endpoint::{Api, Auth, Endpoint};
 use qcc_core::token::Tier;
 use serde::Serialize;
@@ -32,6 +34,8 @@ struct ShownAdmin {
 struct ShownClientKey<'c> {
     name: &'c str,
     sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<NonZeroU32>,
 }
 
 /// In the order of the file, which a map of serde_json would not keep.
@@ -146,6 +150,7 @@ impl<'c> Shown<'c> {
                         .iter()
                         .map(|byte| format!("{byte:02x}"))
                         .collect(),
+                    max_in_flight: key.max_in_flight,
                 })
                 .collect(),
             max_connections: config.max_connections,

@@ -384,6 +384,7 @@ pub(crate) fn name_of(kind: ErrorKind) -> &'static str {
         ErrorKind::AuthFailed => "auth_failed",
         ErrorKind::Deadline => "deadline",
         ErrorKind::RequestBody => "request_body",
+        ErrorKind::CallerFull => "caller_full",
         _ => "other",
     }
 }

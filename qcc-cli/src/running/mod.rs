@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use qcc_core::limit::Caller;
 use qcc_core::record::RecordSink;
 use qcc_core::upstream::Hyper;
 
@@ -65,6 +66,8 @@ pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     /// The clusters, in its order.
     pub(crate) clusters: Vec<Cluster>,
+    /// Who sends requests, one for each client key and in the order of these.
+    pub(crate) callers: Vec<Caller>,
     /// What answers requests.
     pub(crate) proxy: Arc<Proxy<Stack>>,
 }
@@ -76,7 +79,7 @@ impl Generation {
     ///
     /// A cluster cannot be built.
     pub(crate) fn new(config: Config, sink: &Arc<dyn RecordSink>) -> Result<Self, Failure> {
-        Self::build(config, sink, &[])
+        Self::build(config, sink, &[], &[])
     }
 
     /// Builds what `config` describes. A cluster that `before` has, too, by its name, goes on
@@ -90,13 +93,14 @@ impl Generation {
         config: Config,
         sink: &Arc<dyn RecordSink>,
     ) -> Result<Self, Failure> {
-        Self::build(config, sink, &before.clusters)
+        Self::build(config, sink, &before.clusters, &before.callers)
     }
 
     fn build(
         config: Config,
         sink: &Arc<dyn RecordSink>,
         before: &[Cluster],
+        callers: &[Caller],
     ) -> Result<Self, Failure> {
         for warning in &config.warnings.problems {
             let line = warning.at.map(|at| at.line);
@@ -113,8 +117,12 @@ impl Generation {
             .collect::<Result<Vec<_>, _>>()?;
         let targets = clusters.iter().map(Cluster::target).collect();
         let inspect = stack::inspect(config.clusters.iter().map(|cluster| &**cluster));
+        let keys = &config.client_keys;
+        let callers: Vec<_> = keys.iter().map(|key| caller(key, callers)).collect();
+        let clients = keys.iter().cloned().zip(callers.iter().cloned());
         Ok(Self {
-            proxy: Arc::new(Proxy::new(targets, config.client_keys.clone(), inspect)),
+            proxy: Arc::new(Proxy::new(targets, clients, inspect)),
+            callers,
             config: Arc::new(config),
             clusters,
         })
@@ -131,6 +139,15 @@ impl Generation {
             pools.collect::<Vec<_>>()
         };
         self.clusters.iter().flat_map(of).collect()
+    }
+}
+
+/// The caller that `key` stands for. One of this name that was there before goes on: its
+/// requests in flight stay counted.
+fn caller(key: &config::ClientKey, before: &[Caller]) -> Caller {
+    match before.iter().find(|caller| *caller.name() == key.name) {
+        Some(caller) => caller.continued(key.max_in_flight),
+        None => Caller::new(key.name.clone(), key.max_in_flight),
     }
 }
 

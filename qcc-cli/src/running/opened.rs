@@ -14,6 +14,7 @@ use super::reload::{Load, Reload};
 use super::{Generation, Running, triggers, warm_up};
 use crate::admin::{self, Admin, Guard, Live};
 use crate::config::{Config, Secret, WarmUp};
+use crate::counts::Counts;
 use crate::metrics::Metrics;
 use crate::output::Failure;
 use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
@@ -33,6 +34,7 @@ pub(crate) struct Opened {
     load: Option<Load>,
     records: Arc<Records>,
     metrics: Arc<Metrics>,
+    counts: Arc<Counts>,
 }
 
 impl Opened {
@@ -48,7 +50,8 @@ impl Opened {
     ) -> Result<Self, Failure> {
         let records = Arc::new(Records::new(DEFAULT_CAPACITY));
         let metrics = Arc::new(Metrics::new());
-        let own: [Arc<dyn RecordSink>; 2] = [records.clone(), metrics.clone()];
+        let counts = Arc::new(Counts::default());
+        let own: [Arc<dyn RecordSink>; 3] = [records.clone(), metrics.clone(), counts.clone()];
         let sink: Arc<dyn RecordSink> = Arc::new(FanOut::new(sinks.into_iter().chain(own)));
         let generation = Generation::new(config, &sink)?;
         let config = generation.config.clone();
@@ -64,6 +67,7 @@ impl Opened {
             load: None,
             records,
             metrics,
+            counts,
         })
     }
 
@@ -101,6 +105,7 @@ impl Opened {
             })),
             records: self.records,
             metrics: self.metrics,
+            counts: self.counts,
             clock: Arc::new(SystemClock),
         };
         let token = generation.config.admin.token.as_ref().map(Secret::expose);

@@ -1,11 +1,20 @@
 //! Reloads of a proxy in this process, over simulated upstreams in memory or none at all.
 
+use std::future::{pending, poll_fn};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
 use qcc_core::available::Reason;
+use qcc_core::error::Error;
+use qcc_core::limit::ConcurrencyLimitLayer;
 use qcc_core::record::RecordSink;
 use qcc_core::time::{self, Duration};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::background::Background;
 use super::reload::{Cause, Reload};
@@ -167,4 +176,31 @@ async fn what_is_over_is_swept_every_minute_from_the_start_on() {
 fn only_what_came_from_a_file_is_watched() {
     let proxy = Proxy::new(BEFORE);
     assert_eq!(proxy.reload.file(), Some(PathBuf::from("f.yaml")));
+}
+
+// ACC-08
+#[tokio::test]
+async fn what_a_client_has_in_flight_stays_counted_over_a_reload() {
+    let limited = |limit: u32| {
+        let digest = "ab".repeat(32);
+        let key = format!("{{ name: laptop, sha256: {digest}, max_in_flight: {limit} }}");
+        format!("client_keys: [{key}]\n{BEFORE}")
+    };
+    let proxy = Proxy::new(&limited(2));
+    let caller = || proxy.running.current().callers[0].clone();
+    let mut request = Request::new(());
+    request.extensions_mut().insert(caller());
+    let never = service_fn(|_: Request<()>| pending::<Result<Response<Empty<Bytes>>, Error>>());
+    let mut under_way = Box::pin(ConcurrencyLimitLayer.layer(never).oneshot(request));
+    let begun = poll_fn(|cx| Poll::Ready(under_way.as_mut().poll(cx)));
+    assert!(begun.await.is_pending());
+    assert_eq!(caller().in_flight(), 1);
+
+    proxy.write(&limited(1));
+    proxy.reload.reload(Cause::Asked).unwrap();
+    assert_eq!(caller().limit(), NonZeroU32::new(1));
+    assert_eq!(caller().in_flight(), 1);
+    drop(under_way);
+    assert_eq!(caller().in_flight(), 0);
+    proxy.background.stop().await;
 }

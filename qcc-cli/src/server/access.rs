@@ -3,17 +3,16 @@
 use http::request::Parts;
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::config::ClientKey;
 
 /// The headers in which the SDKs send a key, beside `authorization`.
 const HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 
-/// Whether a request with this head may be served: always without client keys, else if it
-/// brings one of them.
-pub(super) fn allowed(keys: &[ClientKey], head: &Parts) -> bool {
-    keys.is_empty() || presented(head).any(|key| known(keys, key))
+/// Which of `keys` a request with this head brings: its place among them.
+pub(super) fn client(keys: &[ClientKey], head: &Parts) -> Option<usize> {
+    presented(head).find_map(|key| known(keys, key))
 }
 
 /// Everything in a head that may be a key.
@@ -38,14 +37,19 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| key.trim_ascii())
 }
 
-/// Whether `key` is one of `keys`. Takes the same time whichever it is and however much of it
-/// is right: digests are compared, each of them, to their ends.
-fn known(keys: &[ClientKey], key: &[u8]) -> bool {
+/// Which of `keys` is `key`. Takes the same time whichever it is and however much of it is
+/// right: digests are compared, each of them, to their ends, and the place is selected without
+/// a branch.
+fn known(keys: &[ClientKey], key: &[u8]) -> Option<usize> {
+    const NOBODY: u64 = u64::MAX;
     let digest = Sha256::digest(key);
-    let known = keys.iter().fold(Choice::from(0), |known, key| {
-        known | key.sha256.as_slice().ct_eq(digest.as_slice())
+    let known = keys.iter().zip(0..).fold(NOBODY, |known, (key, place)| {
+        let is_it = key.sha256.as_slice().ct_eq(digest.as_slice());
+        u64::conditional_select(&known, &place, is_it)
     });
-    known.into()
+    usize::try_from(known)
+        .ok()
+        .filter(|place| *place < keys.len())
 }
 
 #[cfg(test)]
@@ -60,6 +64,7 @@ mod tests {
             .map(|key| ClientKey {
                 name: key.into(),
                 sha256: Sha256::digest(key).into(),
+                max_in_flight: None,
             })
             .collect()
     }
@@ -76,8 +81,11 @@ mod tests {
     #[test]
     fn every_key_is_accepted_and_nothing_like_one_is() {
         let keys = keys();
-        for key in ["sk-test-first", "sk-test-middle", "sk-test-last"] {
-            assert!(known(&keys, key.as_bytes()), "{key}");
+        for (place, key) in ["sk-test-first", "sk-test-middle", "sk-test-last"]
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(known(&keys, key.as_bytes()), Some(place), "{key}");
         }
         for key in [
             "",
@@ -86,11 +94,11 @@ mod tests {
             "sk-test-first ",
             "SK-TEST-FIRST",
         ] {
-            assert!(!known(&keys, key.as_bytes()), "{key}");
+            assert_eq!(known(&keys, key.as_bytes()), None, "{key}");
         }
         // The digest is no key, either: who reads the configuration cannot use the proxy.
         let digest = Sha256::digest("sk-test-first");
-        assert!(!known(&keys, &digest));
+        assert_eq!(known(&keys, &digest), None);
     }
 
     // SEC-08
@@ -105,7 +113,11 @@ mod tests {
             ("/", Some(("api-key", "sk-test-last"))),
             ("/?alt=sse&key=sk-test-last", None),
         ] {
-            assert!(allowed(&keys, &head(uri, header)), "{uri} {header:?}");
+            assert_eq!(
+                client(&keys, &head(uri, header)),
+                Some(2),
+                "{uri} {header:?}"
+            );
         }
         for (uri, header) in [
             ("/", None),
@@ -114,12 +126,7 @@ mod tests {
             ("/", Some(("x-api-key", "sk-test-other"))),
             ("/?monkey=sk-test-last", None),
         ] {
-            assert!(!allowed(&keys, &head(uri, header)), "{uri} {header:?}");
+            assert_eq!(client(&keys, &head(uri, header)), None, "{uri} {header:?}");
         }
-    }
-
-    #[test]
-    fn without_client_keys_everybody_may() {
-        assert!(allowed(&[], &head("/", None)));
     }
 }

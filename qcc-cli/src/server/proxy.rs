@@ -8,16 +8,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use qcc_core::body::RequestBody;
 use qcc_core::endpoint::Endpoints;
-use qcc_core::error::{BoxError, Error};
+use qcc_core::error::{BoxError, Error, ErrorKind};
 use qcc_core::exchange::{Exchange, RequestId};
 use qcc_core::facts::{Dialect, ReadFacts as _};
+use qcc_core::guard::Guarded;
 use qcc_core::inspect::InspectLayer;
+use qcc_core::limit::{Caller, ConcurrencyLimitLayer, Place};
 use qcc_core::llm::{LlmFacts, error_response, respond};
 use qcc_core::time;
 use tower::util::Oneshot;
@@ -29,8 +31,6 @@ use super::arriving::{Arriving, SILENCE, Stalled};
 use super::route::{self, Candidate, Refusal};
 use crate::config::ClientKey;
 
-/// The id that the client gave the request.
-const GIVEN_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The id of the request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-qcc-request-id");
 /// The id of the endpoint that answered or was tried last.
@@ -42,8 +42,11 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Tells reverse proxies in between to pass events on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The body of an answer: ours, or the upstream's as it comes.
-pub(crate) type AnswerBody<B> = Either<Full<Bytes>, B>;
+/// The body of an answer, which holds the place in flight of the client.
+pub(crate) type AnswerBody<B> = Guarded<OwnOr<B>, Place>;
+
+/// A body of ours, or the upstream's as it comes.
+type OwnOr<B> = Either<Full<Bytes>, B>;
 
 /// A cluster as the proxy sees it.
 pub(crate) struct Target<S> {
@@ -69,33 +72,40 @@ impl<S> Candidate for Target<S> {
 pub(crate) struct Proxy<S> {
     targets: Box<[Target<S>]>,
     client_keys: Box<[ClientKey]>,
+    callers: Box<[Caller]>,
     inspect: InspectLayer,
 }
 
 impl<S> Proxy<S> {
     /// A proxy for these clusters, of which there is at least one, open to clients with one of
-    /// these keys; without keys, to everybody.
+    /// these keys, each with the caller that it stands for; without keys, to everybody.
     pub(crate) fn new(
         targets: Vec<Target<S>>,
-        client_keys: Vec<ClientKey>,
+        clients: impl IntoIterator<Item = (ClientKey, Caller)>,
         inspect: InspectLayer,
     ) -> Self {
         debug_assert!(!targets.is_empty());
+        let (client_keys, callers): (Vec<_>, Vec<_>) = clients.into_iter().unzip();
         Self {
             targets: targets.into(),
             client_keys: client_keys.into(),
+            callers: callers.into(),
             inspect,
         }
     }
 
-    /// The cluster that the head of a request names, if the request may be served.
-    fn admit(&self, head: &mut Parts) -> Result<Option<usize>, Refusal> {
+    /// The cluster that the head of a request names, and who sends it, if the request may be
+    /// served.
+    fn admit(&self, head: &mut Parts) -> Result<(Option<usize>, Option<&Caller>), Refusal> {
         let named = route::named(head, &self.targets);
-        if !access::allowed(&self.client_keys, head) {
-            return Err(route::bad_key());
-        }
+        let caller = if self.client_keys.is_empty() {
+            None
+        } else {
+            let place = access::client(&self.client_keys, head);
+            Some(&self.callers[place.ok_or_else(route::bad_key)?])
+        };
         route::check_upgrade(&head.headers)?;
-        named
+        Ok((named?, caller))
     }
 
     /// Answers one request; every failure is an answer.
@@ -118,7 +128,7 @@ impl<S> Proxy<S> {
             + Sync
             + 'static,
         I: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         async move { Ok(self.serve(request).await) }
     }
@@ -131,47 +141,64 @@ impl<S> Proxy<S> {
             + Sync
             + 'static,
         I: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (mut head, body) = request.into_parts();
-        let exchange = Exchange::new(request_id(&head.headers));
+        let given = RequestId::given(&head.headers);
+        let exchange = Exchange::new(given.unwrap_or_else(RequestId::random));
         if let Err(refusal) = ambiguous::check(&head) {
-            let mut response = refuse(&refusal, None, exchange.id());
+            let mut response = placeless(refuse(&refusal, None, exchange.id()));
             ambiguous::close(&head, &mut response);
             sign(&mut response, &exchange);
             return response;
         }
         let mut response = match self.admit(&mut head) {
-            Ok(named) => {
+            Ok((named, caller)) => {
                 head.extensions.insert(exchange.clone());
+                // A refused caller is answered in its dialect, and nobody has read the facts.
+                let mut limited = None;
+                if let Some(caller) = caller {
+                    exchange.set_client(caller.name().clone());
+                    limited = caller
+                        .limit()
+                        .map(|_| (head.method.clone(), head.uri.clone()));
+                    head.extensions.insert(caller.clone());
+                }
                 let inspect = self.inspect.clone();
-                let router = Router { proxy: self, named };
+                let service = inspect.layer(Router { proxy: self, named });
+                let service = ConcurrencyLimitLayer.layer(service);
                 let request = Request::from_parts(head, Arriving::new(body));
-                match inspect.layer(router).oneshot(request).await {
-                    Ok(response) => response,
-                    Err(error) => {
+                match (service.oneshot(request).await, limited) {
+                    (Ok(response), _) => response,
+                    (Err(error), Some((method, uri))) if error.kind() == ErrorKind::CallerFull => {
+                        let (mut head, ()) = Request::new(()).into_parts();
+                        (head.method, head.uri) = (method, uri);
+                        placeless(own(respond(&error, dialect(&head), time::now())))
+                    }
+                    (Err(error), _) => {
                         tracing::debug!(request_id = %exchange.id(), %error, "the body of the request could not be read");
-                        refuse(&unreadable(&error), exchange.facts().dialect, exchange.id())
+                        let dialect = exchange.facts().dialect;
+                        placeless(refuse(&unreadable(&error), dialect, exchange.id()))
                     }
                 }
             }
-            Err(refusal) => refuse(
-                &refusal,
-                LlmFacts::default().facts(&head, None).dialect,
-                exchange.id(),
-            ),
+            Err(refusal) => placeless(refuse(&refusal, dialect(&head), exchange.id())),
         };
         sign(&mut response, &exchange);
         response
     }
 }
 
-/// The client's own id, if it is sane.
-fn request_id(headers: &HeaderMap) -> RequestId {
-    headers
-        .get(GIVEN_ID)
-        .and_then(|id| id.to_str().ok()?.parse().ok())
-        .unwrap_or_else(RequestId::random)
+fn dialect(head: &Parts) -> Option<Dialect> {
+    LlmFacts::default().facts(head, None).dialect
+}
+
+/// An answer that holds no place.
+fn placeless<B>(response: Response<OwnOr<B>>) -> Response<AnswerBody<B>>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    response.map(|body| Guarded::new(body, Place::free()))
 }
 
 fn unreadable(error: &Error) -> Refusal {
@@ -195,11 +222,7 @@ fn unreadable(error: &Error) -> Refusal {
     }
 }
 
-fn refuse<B>(
-    refusal: &Refusal,
-    dialect: Option<Dialect>,
-    id: &RequestId,
-) -> Response<AnswerBody<B>> {
+fn refuse<B>(refusal: &Refusal, dialect: Option<Dialect>, id: &RequestId) -> Response<OwnOr<B>> {
     let Refusal {
         status,
         code,
@@ -208,13 +231,13 @@ fn refuse<B>(
     own(error_response(dialect, *status, code, message, id))
 }
 
-fn own<B>(response: Response<Bytes>) -> Response<AnswerBody<B>> {
+fn own<B>(response: Response<Bytes>) -> Response<OwnOr<B>> {
     response.map(|body| Either::Left(Full::new(body)))
 }
 
 /// Passes on an upstream's answer. One that clients would repeat was repeated here, as often as
 /// it makes sense: they are told not to, or their retries would multiply ours.
-fn relay<B>(mut response: Response<B>) -> Response<AnswerBody<B>> {
+fn relay<B>(mut response: Response<B>) -> Response<OwnOr<B>> {
     let status = response.status();
     if status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 429) {
         let no = HeaderValue::from_static("false");
@@ -281,7 +304,7 @@ impl<S, B> Service<Request<RequestBody>> for Router<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Error> + Clone,
 {
-    type Response = Response<AnswerBody<B>>;
+    type Response = Response<OwnOr<B>>;
     type Error = Error;
     type Future = Routed<S>;
 
@@ -327,7 +350,7 @@ impl<S, B> Future for Routed<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Error>,
 {
-    type Output = Result<Response<AnswerBody<B>>, Error>;
+    type Output = Result<Response<OwnOr<B>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project() {

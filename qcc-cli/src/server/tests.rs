@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use hyper::service::service_fn;
 use qcc_core::body::RequestBody;
 use qcc_core::endpoint::{Api, Endpoint, Endpoints};
 use qcc_core::error::Error;
+use qcc_core::limit::Caller;
 use qcc_core::time::{self, Instant};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -52,9 +54,13 @@ impl Server {
     }
 
     fn limited(limit: usize, targets: Vec<Target<Upstream>>, keys: Vec<ClientKey>) -> Self {
+        let clients = keys.into_iter().map(|key| {
+            let caller = Caller::new(key.name.clone(), key.max_in_flight);
+            (key, caller)
+        });
         let proxy = Arc::new(Proxy::new(
             targets,
-            keys,
+            clients,
             crate::stack::inspect([]).with_limit(1 << 20),
         ));
         let service = service_fn(move |request: Request<Incoming>| proxy.clone().answer(request));
@@ -220,6 +226,7 @@ async fn with_client_keys_nothing_is_served_without_one() {
     let key = ClientKey {
         name: "laptop".into(),
         sha256: Sha256::digest("sk-test-client").into(),
+        max_in_flight: None,
     };
     let target = target("claude", Api::Anthropic, text);
     let server = Server::start(vec![target], vec![key]);
@@ -236,6 +243,46 @@ async fn with_client_keys_nothing_is_served_without_one() {
         .send(&request("authorization: Bearer sk-test-client\r\n"))
         .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+// ACC-08, ACC-10, OPS-08
+#[tokio::test(start_paused = true)]
+async fn a_full_client_gets_429_in_its_dialect_until_one_of_its_answers_has_ended() {
+    let key = |name: &str, limit| ClientKey {
+        name: name.into(),
+        sha256: Sha256::digest(format!("sk-test-{name}")).into(),
+        max_in_flight: NonZeroU32::new(limit),
+    };
+    let (feeds, mut senders) = mpsc::unbounded_channel();
+    let target = target("claude", Api::Anthropic, move || stream(&feeds));
+    let server = Server::start(vec![target], vec![key("laptop", 1), key("server", 0)]);
+    let mut client = server.connect().await;
+    let of = |name: &str| request(&format!("x-api-key: sk-test-{name}\r\n"));
+    client.write_all(of("laptop").as_bytes()).await.unwrap();
+    let sender = senders.recv().await.unwrap();
+
+    let refused = server.send(&of("laptop")).await;
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    assert!(
+        refused.contains(r#""type":"rate_limit_error""#),
+        "{refused}"
+    );
+    assert!(refused.contains("too_many_requests_in_flight"), "{refused}");
+    assert!(header(&refused, "x-qcc-request-id").is_some(), "{refused}");
+    assert_eq!(header(&refused, "x-should-retry"), None, "it works later");
+    assert_eq!(header(&refused, "x-seen"), None, "nobody was asked");
+
+    let mut other = server.connect().await;
+    other.write_all(of("server").as_bytes()).await.unwrap();
+    drop(senders.recv().await.unwrap());
+    read_until(&mut other, "200 OK").await;
+
+    drop(sender);
+    read_until(&mut client, "0\r\n\r\n").await;
+    let mut next = server.connect().await;
+    next.write_all(of("laptop").as_bytes()).await.unwrap();
+    drop(senders.recv().await.unwrap());
+    read_until(&mut next, "200 OK").await;
 }
 
 // ACC-01, ACC-04

@@ -130,6 +130,12 @@ const CLIENT_KEY: &[Key] = &[
         Usual::Required,
         "the SHA-256 of the key in 64 hexadecimal digits: `printf %s \"$KEY\" \\| sha256sum`",
     ),
+    key(
+        "max_in_flight",
+        from(1),
+        Usual::Words("no limit"),
+        "at most so many requests of it at a time, answers included; further ones are answered with 429",
+    ),
 ];
 
 const CLUSTER: &[Key] = &[
