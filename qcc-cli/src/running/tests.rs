@@ -104,7 +104,7 @@ async fn a_reload_replaces_the_configuration_and_keeps_the_state_of_what_stays()
     assert_eq!(stays.endpoint.weight(), 7);
     assert_eq!(stays.breaker.threshold, 5);
     assert!(find("leaves").is_none());
-    proxy.background.stop(std::future::pending()).await;
+    proxy.background.stop(pending()).await;
 }
 
 // CFG-09
@@ -140,7 +140,7 @@ async fn the_tasks_of_the_generation_before_end_and_none_is_left_at_the_end() {
     }
     tokio::task::yield_now().await;
     assert_eq!(tasks(), 1);
-    proxy.background.stop(std::future::pending()).await;
+    proxy.background.stop(pending()).await;
     assert_eq!(tasks(), 0);
 }
 
@@ -169,7 +169,7 @@ async fn what_is_over_is_swept_every_minute_from_the_start_on() {
     tokio::time::advance(Duration::from_secs(61)).await;
     tokio::task::yield_now().await;
     assert_eq!(handle.sweep(time::now()), 0, "the service has");
-    proxy.background.stop(std::future::pending()).await;
+    proxy.background.stop(pending()).await;
 }
 
 #[test]
@@ -202,5 +202,5 @@ async fn what_a_client_has_in_flight_stays_counted_over_a_reload() {
     assert_eq!(caller().in_flight(), 1);
     drop(under_way);
     assert_eq!(caller().in_flight(), 0);
-    proxy.background.stop().await;
+    proxy.background.stop(pending()).await;
 }
