@@ -69,10 +69,9 @@ fn page(stats: &StatsView) -> String {
             line(name, text);
         }
     }
-    for table in [endpoints(stats), clients(stats), unavailable(stats)] {
-        if let Some(table) = table {
-            let _ = write!(page, "\n{table}");
-        }
+    let tables = [endpoints(stats), clients(stats), unavailable(stats)];
+    for table in tables.into_iter().flatten() {
+        let _ = write!(page, "\n{table}");
     }
     page
 }
