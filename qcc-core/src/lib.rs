@@ -141,7 +141,8 @@
 //! |---|---|---|
 //! | `llm` | yes | the four dialects: facts, session keys, verdicts, error answers (`llm`) |
 //! | `reqwest` | yes | the adapter over `reqwest::Client` (`upstream::Reqwest`) |
-//! | `source` | no | credentials that are refreshed: OAuth, a URL, a command of yours (`source`) |
+//! | `source` | no | credentials that are refreshed: OAuth, a URL, what you have (`source`) |
+//! | `command` | no | credentials that a command prints (`source::Fetched::from_command`); implies `source` |
 //! | `sqlite` | no | a store in an SQLite database (`store::Sqlite`) |
 //! | `hyper` | no | the client of hyper-util with rustls, which costs less (`upstream::Hyper`) |
 //! | `simulate` | no | a fault-injecting LLM upstream as a service, for tests (`simulate`); implies `llm` |

@@ -21,8 +21,8 @@ use crate::time::{self, Duration, Instant, SystemClock, WallClock};
 use crate::token::{Held, Lifetime, NotRefreshed, Refresh, SourceId, TokenSource};
 use crate::upstream::Upstream;
 
-/// Tokens that come whole from somewhere, each time anew: from a URL, or from whatever gives you
-/// bytes, such as a command that you run.
+/// Tokens that come whole from somewhere, each time anew: from a URL, from a command, or
+/// from whatever gives you bytes.
 ///
 /// What comes is the token and nothing else, or a JSON object with `access_token` or `token` and
 /// perhaps an end: `expires_in` in seconds; `expires_at` or `expiry`, in seconds or milliseconds
@@ -44,11 +44,11 @@ use crate::upstream::Upstream;
 /// # use bytes::Bytes;
 /// # use qcc_core::source::Fetched;
 /// # use qcc_core::token::{NotRefreshed, SourceId};
-/// # async fn run(_: &str) -> std::io::Result<Bytes> { Ok(Bytes::new()) }
-/// let command = "get-token --json";
-/// let source = Fetched::new("mine", SourceId::of(["command", command]), move || async move {
-///     let failed = |error| NotRefreshed::for_now(format!("{command} failed: {error}"));
-///     run(command).await.map_err(failed)
+/// # async fn ask(_: &str) -> std::io::Result<Bytes> { Ok(Bytes::new()) }
+/// let vault = "secret/llm";
+/// let source = Fetched::new("mine", SourceId::of(["vault", vault]), move || async move {
+///     let failed = |error| NotRefreshed::for_now(format!("no token from {vault}: {error}"));
+///     ask(vault).await.map_err(failed)
 /// });
 /// ```
 #[derive(Clone)]
@@ -187,7 +187,8 @@ fn not_given(host: &str, status: StatusCode) -> String {
 
 impl TokenSource for Fetched {
     fn id(&self) -> SourceId {
-        self.id
+        let times = [self.timeout, self.margin].map(|time| time.as_nanos().to_le_bytes());
+        SourceId::of([&self.id.as_bytes()[..], &times[0], &times[1]])
     }
 
     fn held(&self, now: Instant) -> Held {

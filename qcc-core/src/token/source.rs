@@ -30,6 +30,13 @@ pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What somebody should know of it, though it may be good: shown in
+    /// [`TokenStatus::trouble`](super::TokenStatus::trouble) while no refresh has failed. Asked as
+    /// [`held`](Self::held) is; holds nothing of a secret.
+    fn trouble(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Whether [`refresh`](Self::refresh) can give another credential.
     fn is_refreshable(&self) -> bool {
         false

@@ -28,12 +28,14 @@ pub struct TokenStatus {
     pub refreshable: bool,
     /// How long what is held is good for, if it ages.
     pub lifetime: Option<Lifetime>,
-    /// What is the matter with its refresh.
+    /// What is the matter with its refresh: why the last one failed, or else what its
+    /// [source](super::TokenSource::trouble) says.
     pub trouble: Option<Arc<str>>,
 }
 
 impl TokenStatus {
     pub(super) fn of(seat: &Seat, slot: &Slot, now: Instant) -> Self {
+        let source = &seat.supply.source;
         Self {
             name: seat.name.clone(),
             tier: seat.tier,
@@ -41,9 +43,9 @@ impl TokenStatus {
             limited: slot.families(now).collect(),
             failures: slot.failures(),
             last_use: slot.last_use(),
-            refreshable: seat.supply.source.is_refreshable(),
-            lifetime: seat.supply.source.lifetime(),
-            trouble: slot.trouble().cloned(),
+            refreshable: source.is_refreshable(),
+            lifetime: source.lifetime(),
+            trouble: slot.trouble().cloned().or_else(|| source.trouble()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Access tokens for a refresh token (RFC 6749, section 6).
 
 mod issuer;
+mod kept;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use super::answer::Answer;
 use super::ask::Asker;
 use super::expiry;
 use super::held::{Holder, Token};
+use super::store::{Access, Entry, Login, TokenStore};
 use crate::credential::Credential;
 use crate::endpoint::Auth;
 use crate::time::{self, Instant, SystemClock, WallClock};
@@ -32,7 +34,9 @@ use crate::upstream::Upstream;
 /// The access token is sent as `authorization: Bearer …`, unless the endpoint names another form.
 ///
 /// Clones are one source: it may be given to several pools, which then share token and refresh.
-/// Two sources that were made of the same refresh token know nothing of each other.
+/// Two sources that were made of the same refresh token know of each other only through a
+/// [`TokenStore`], which they need as soon as the issuer rotates refresh tokens: one that was
+/// used is good no more.
 ///
 /// # Errors
 ///
@@ -46,13 +50,23 @@ pub struct OAuth {
     issuer: Arc<Issuer>,
     asker: Asker,
     clock: Arc<dyn WallClock>,
+    kept: Option<Login>,
     state: Arc<State>,
 }
 
 struct State {
     holder: Holder,
-    /// The refresh token that is good now.
-    current: Mutex<Credential>,
+    chain: Mutex<Chain>,
+}
+
+/// Where the chain of refresh tokens is.
+struct Chain {
+    /// The one that is good now.
+    refresh: Credential,
+    /// What was given and could not be kept yet.
+    unkept: Option<Entry>,
+    /// What somebody should know.
+    trouble: Option<Arc<str>>,
 }
 
 impl OAuth {
@@ -63,9 +77,14 @@ impl OAuth {
             issuer: Arc::new(issuer),
             asker: Asker::new(upstream),
             clock: Arc::new(SystemClock),
+            kept: None,
             state: Arc::new(State {
                 holder: Holder::new(),
-                current: Mutex::new(login.clone()),
+                chain: Mutex::new(Chain {
+                    refresh: login.clone(),
+                    unkept: None,
+                    trouble: None,
+                }),
             }),
             login,
         }
@@ -79,17 +98,44 @@ impl OAuth {
         self
     }
 
+    /// Keeps what must survive the process in `store`, and goes on with what was kept there for
+    /// this refresh token: the one that took its place, and the access token. Call it last; it
+    /// reads a small file, which blocks for a moment.
+    ///
+    /// From then on a refresh token that the issuer rotated is stored before the access token
+    /// that came with it is used, and one refresh at a time is sent by all sources and processes
+    /// that share the store. What is the matter with the file, and whether an earlier process was
+    /// killed during a refresh, is told in [`TokenStatus::trouble`] and does not stop anything.
+    ///
+    /// # Errors
+    ///
+    /// A refresh then fails [for now](NotRefreshed::for_now) also if the store cannot be read or
+    /// written; before anything is sent, if its answer could not be stored.
+    ///
+    /// [`TokenStatus::trouble`]: crate::token::TokenStatus::trouble
+    #[must_use]
+    pub fn with_store(mut self, store: &TokenStore) -> Self {
+        // The file belongs to what was configured, whoever issued it.
+        let login = store.login(&SourceId::of(["refresh token", self.login.expose()]));
+        self.resume(&login);
+        self.kept = Some(login);
+        self
+    }
+
     /// Gets another token than `before`, unless somebody else has meanwhile.
     async fn renew(&self, before: Option<Arc<Token>>) -> Result<(), NotRefreshed> {
         let Some(_turn) = self.state.holder.turn(before.as_ref()).await else {
             return Ok(());
         };
+        if let Some(login) = &self.kept {
+            return self.renew_kept(login, before.as_deref()).await;
+        }
         let used = self.current();
         let answer = self.ask(&used).await.map_err(|refusal| refusal.error)?;
         if let Some(refresh) = &answer.refresh {
-            *self.lock() = Credential::new(self.login.name().clone(), &**refresh);
+            self.lock().refresh = self.named(refresh);
         }
-        self.hold(&answer);
+        self.state.holder.set(self.token(&self.access(&answer)));
         Ok(())
     }
 
@@ -102,31 +148,47 @@ impl OAuth {
         }
     }
 
-    fn hold(&self, answer: &Answer) {
+    /// The access token of an answer that came just now.
+    fn access(&self, answer: &Answer) -> Access {
+        let today = self.clock.now();
+        Access::new(answer.access.clone(), today, answer.expiry.date(today))
+    }
+
+    fn token(&self, access: &Access) -> Token {
         let (today, now) = (self.clock.now(), time::now());
-        let expires = answer.expiry.date(today);
-        let margin = self.issuer.margin();
-        let name = self.login.name().clone();
-        self.state.holder.set(Token {
-            credential: Credential::new(name, &*answer.access).sent_as(Auth::Bearer),
-            lifetime: expires.map(|expires| expiry::lifetime(today, expires, margin, today, now)),
-        });
+        let (got, margin) = (access.got(), self.issuer.margin());
+        let life = |expires| expiry::lifetime(got, expires, margin, today, now);
+        Token {
+            credential: self.named(&access.token).sent_as(Auth::Bearer),
+            lifetime: access.expires().map(life),
+        }
+    }
+
+    fn named(&self, secret: &str) -> Credential {
+        Credential::new(self.login.name().clone(), secret)
     }
 
     fn current(&self) -> Credential {
-        self.lock().clone()
+        self.lock().refresh.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Credential> {
-        // Written whole.
-        let current = self.state.current.lock();
-        current.unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Chain> {
+        // Each field is written whole, and they do not depend on each other.
+        let chain = self.state.chain.lock();
+        chain.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TokenSource for OAuth {
     fn id(&self) -> SourceId {
-        self.issuer.id(&self.login)
+        let id = self.issuer.id(&self.login);
+        match &self.kept {
+            Some(kept) => {
+                let dir = kept.dir().as_os_str().as_encoded_bytes();
+                SourceId::of([&id.as_bytes()[..], dir])
+            }
+            None => id,
+        }
     }
 
     fn held(&self, now: Instant) -> Held {
@@ -139,6 +201,10 @@ impl TokenSource for OAuth {
 
     fn is_refreshable(&self) -> bool {
         true
+    }
+
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.lock().trouble.clone()
     }
 
     fn refresh(&self) -> Option<Refresh> {

@@ -44,10 +44,6 @@ const MISCONFIGURED: [&str; 8] = [
 pub(super) struct Refusal {
     pub(super) error: NotRefreshed,
     /// Whether the refresh token is certainly still the one that it was.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for whoever keeps refresh tokens")
-    )]
     pub(super) unchanged: bool,
 }
 
