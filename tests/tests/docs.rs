@@ -248,7 +248,7 @@ fn last_resort_and_restart_are_described() {
     let doc = read("docs/failures.md");
     let resort = section(&doc, "Last resort");
     for word in [
-        "one\nrequest at a time",
+        "one request at a time",
         "`last_resort: refuse`",
         "never tried",
     ] {

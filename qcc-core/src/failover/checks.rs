@@ -28,6 +28,7 @@ use crate::recovery::{
     Check, Finding, Outcome, Patient, Probe, Recovery, Validity, look_after, score,
 };
 use crate::time::{self, Duration, Instant};
+use crate::token::Loan;
 use crate::upstream::{Decode, Origin, Upstream};
 use crate::visit::Visit;
 
@@ -244,9 +245,8 @@ impl<S: Upstream> ShortWay<S> {
         let time = state.recovery.clock().now();
         let exchange = Exchange::starting_at(RequestId::random(), time);
         let id = exchange.id().clone();
-        let credential = loan.credential().cloned();
-        let request = self.prepare(request, exchange.clone(), credential.clone());
-        let answered = self.send(request, &exchange, credential.as_ref()).await;
+        let request = self.prepare(request, exchange.clone(), &loan);
+        let answered = self.send(request, &exchange, loan.credential()).await;
 
         let finding = match &answered.answer {
             Some(answer) => probe.judge(answer, &code),
@@ -284,12 +284,12 @@ impl<S: Upstream> ShortWay<S> {
         &self,
         request: Request<Bytes>,
         exchange: Exchange,
-        credential: Option<Credential>,
+        loan: &Loan,
     ) -> Request<RequestBody> {
         let (head, body) = request.into_parts();
         exchange.set_facts(self.facts.facts(&head, Some(&body)));
         let mut visit = Visit::new(exchange);
-        visit.credential = credential;
+        loan.hand_to(&mut visit);
         // A connection that was closed while idle says nothing of the endpoint, and a check is not
         // repeated.
         visit.fresh_connection = true;

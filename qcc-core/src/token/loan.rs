@@ -7,6 +7,7 @@ use crate::available::Reason;
 use crate::credential::Credential;
 use crate::failure::{Kind, Verdict};
 use crate::time::{self, Instant};
+use crate::visit::Visit;
 
 /// So many credentials are looked at for a check; more than one only if the first cannot be got.
 const LOOKED_AT: usize = 3;
@@ -22,6 +23,11 @@ impl Loan {
     /// The credential; `None` if the endpoint needs none.
     pub(crate) const fn credential(&self) -> Option<&Credential> {
         self.credential.as_ref()
+    }
+
+    /// Hands it down with the visit of the check.
+    pub(crate) fn hand_to(&self, visit: &mut Visit) {
+        visit.credential = self.credential.clone();
     }
 }
 
