@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, init, refresh, requests, run, session, simulate,
-    stats,
+    breaker, cluster, demo, endpoint, explain, init, probe, queue, refresh, requests, run, session,
+    simulate, stats,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -62,6 +62,11 @@ pub(crate) enum Command {
     Endpoint(endpoint::Args),
     /// Look at the circuit breakers of the running proxy and close them
     Breaker(breaker::Args),
+    /// Look at the queue of endpoints that failed, and check them now
+    Queue(queue::Args),
+    /// Check whether an endpoint really answers: a new code has to come back. Fails if one is
+    /// invalid
+    Probe(probe::Args),
     /// Look at the sessions that are bound to endpoints, and unbind them
     Session(session::Args),
     /// See everything at a glance: requests, sessions, loads, and who is left out

@@ -20,6 +20,9 @@ const DEFAULT: &str = "http://127.0.0.1:7861";
 /// A proxy on this machine answers in milliseconds; one that does not in this time is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Checks of many endpoints take their time; each has a time-out of its own.
+const GREAT_PATIENCE: Duration = Duration::from_secs(60 * 60);
+
 /// So much is shown of an answer that is none of ours.
 const EXCERPT: usize = 200;
 
@@ -97,7 +100,6 @@ impl Client {
             // A proxy of the environment is for the world outside.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
             .build()
             .map_err(|error| Failure::new(Exit::Failure, format!("no HTTP client: {error}")))?;
         Ok(Self {
@@ -124,7 +126,7 @@ impl Client {
     /// [`Exit::NotRunning`] if nobody answers, [`Exit::Unknown`] if it does not know the name,
     /// [`Exit::Failure`] for everything else.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::GET, path).await
+        self.call(Method::GET, path, PATIENCE).await
     }
 
     /// Does what `path` stands for.
@@ -133,7 +135,19 @@ impl Client {
     ///
     /// As of [`get`](Self::get).
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::POST, path).await
+        self.call(Method::POST, path, PATIENCE).await
+    }
+
+    /// Does what `path` stands for, however long it takes: checks have time-outs of their own.
+    ///
+    /// # Errors
+    ///
+    /// As of [`get`](Self::get).
+    pub(crate) async fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<T, Failure> {
+        self.call(Method::POST, path, GREAT_PATIENCE).await
     }
 
     /// At most `limit` entries of the list at `path`, page by page.
@@ -161,8 +175,13 @@ impl Client {
         }
     }
 
-    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Failure> {
-        let (status, body) = self.send(method, path).await?;
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, Failure> {
+        let (status, body) = self.send(method, path, patience).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| self.stranger(status, &body));
         }
@@ -177,20 +196,23 @@ impl Client {
         Err(Failure::new(exit, error.message))
     }
 
-    async fn send(&self, method: Method, path: &str) -> Result<(StatusCode, Vec<u8>), Failure> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
         let url = format!("{}{path}", self.base);
         match &self.transport {
             Transport::Http(http) => {
-                let mut request = http.request(method, url);
+                let mut request = http.request(method, url).timeout(patience);
                 if let Some(token) = &self.token {
                     request = request.bearer_auth(token.expose());
                 }
-                let response = request.send().await.map_err(|error| self.silence(&error))?;
+                let silence = |error: reqwest::Error| self.silence(&error, patience);
+                let response = request.send().await.map_err(silence)?;
                 let status = response.status();
-                let body = response
-                    .bytes()
-                    .await
-                    .map_err(|error| self.silence(&error))?;
+                let body = response.bytes().await.map_err(silence)?;
                 Ok((status, body.to_vec()))
             }
             #[cfg(test)]
@@ -213,7 +235,7 @@ impl Client {
     }
 
     /// Nobody answered.
-    fn silence(&self, error: &reqwest::Error) -> Failure {
+    fn silence(&self, error: &reqwest::Error, patience: Duration) -> Failure {
         let base = &self.base;
         if error.is_connect() {
             return Failure::new(
@@ -225,7 +247,7 @@ impl Client {
             );
         }
         let text = if error.is_timeout() {
-            format!("no answer from {base} within {} s", PATIENCE.as_secs())
+            format!("no answer from {base} within {} s", patience.as_secs())
         } else {
             // Without the URL: it may hold what somebody wrote there by mistake.
             format!("the connection to {base} broke")

@@ -143,6 +143,22 @@ fn describe_state() {
         "1 for the state of the breaker, else 0."
     );
     describe_gauge!("qcc_breaker_failures", "Counted failures in a row.");
+    describe_gauge!(
+        "qcc_endpoint_queued",
+        "1 while the endpoint is in the queue of those that failed."
+    );
+    describe_counter!(
+        "qcc_checks_total",
+        "Checks of endpoints, which are no requests, by whether the endpoint passed."
+    );
+    describe_counter!(
+        "qcc_queue_entered_total",
+        "How often an endpoint entered the queue of those that failed."
+    );
+    describe_counter!(
+        "qcc_queue_recovered_total",
+        "How often an endpoint came back from there."
+    );
 }
 
 /// Sets the gauges of one endpoint.
@@ -166,6 +182,14 @@ fn show(endpoint: &EndpointView) {
         let is = flag(endpoint.breaker.state == state);
         gauge!("qcc_breaker_state", &with("state", state.to_owned())).set(is);
     }
+    gauge!("qcc_endpoint_queued", &labels).set(flag(endpoint.queued));
+    let place = &endpoint.recovery;
+    let failed = place.verified.saturating_sub(place.valid);
+    for (valid, checks) in [("true", place.valid), ("false", failed)] {
+        counter!("qcc_checks_total", &with("valid", valid.to_owned())).absolute(checks);
+    }
+    counter!("qcc_queue_entered_total", &labels).absolute(place.failed);
+    counter!("qcc_queue_recovered_total", &labels).absolute(place.recovered);
     if let Some(out) = &endpoint.out {
         gauge!("qcc_endpoint_out", &with("reason", out.reason.clone())).set(1.0);
     }
@@ -349,6 +373,11 @@ mod tests {
             ("relay", r#"qcc_endpoint_out{ENDPOINT,reason="open"} 1"#),
             ("relay", r#"qcc_breaker_state{ENDPOINT,state="closed"} 0"#),
             ("relay", r#"qcc_breaker_state{ENDPOINT,state="open"} 1"#),
+            ("official", r#"qcc_endpoint_queued{ENDPOINT} 0"#),
+            ("relay", r#"qcc_endpoint_queued{ENDPOINT} 1"#),
+            ("relay", r#"qcc_checks_total{ENDPOINT,valid="true"} 0"#),
+            ("relay", r#"qcc_checks_total{ENDPOINT,valid="false"} 2"#),
+            ("relay", r#"qcc_queue_entered_total{ENDPOINT} 1"#),
         ] {
             let id = fake::healthy(name).id;
             let labels = format!(r#"cluster="claude",endpoint="{name}",endpoint_id="{id}""#);

@@ -5,12 +5,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use qcc_core::credential::Credential;
-use qcc_core::failover::{Failover, Handle as CoreHandle};
+use qcc_core::failover::{self, Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
-use qcc_core::llm::{LlmFacts, SessionKey};
+use qcc_core::llm::{InvalidLength, LlmFacts, LlmProbe, SessionKey};
 use qcc_core::record::RecordSink;
 use qcc_core::upstream::{Hyper, Settings};
-use qcc_core::{affinity, balance, breaker, classify, retry, token};
+use qcc_core::{affinity, balance, breaker, classify, recovery, retry, token};
 
 use crate::config::{self, LastResort, Policy};
 use crate::output::{Exit, Failure};
@@ -21,6 +21,9 @@ pub(crate) type Stack = Failover<Hyper>;
 
 /// Looks at the endpoints of a cluster and operates them.
 pub(crate) type Handle = CoreHandle;
+
+/// Checks the endpoints of a cluster.
+pub(crate) type Checks = failover::Checks<Hyper>;
 
 /// The cluster of `config`; the records of its requests go to `sink`. It goes on where the
 /// cluster `before` is, if there is one.
@@ -51,6 +54,7 @@ pub(crate) fn build(
         .retry(retry(config).map_err(|error| invalid(&error))?)
         .retry_policy(retry::Standard::default().with_second_opinion(config.retry.second_opinion))
         .budget(budget(config).map_err(|error| invalid(&error))?)
+        .recovery(recovery(config).map_err(|error| invalid(&error))?)
         .record_to(sink);
     let builder = match config.policy {
         Policy::Priority => builder.policy(balance::Priority::default()),
@@ -71,10 +75,12 @@ pub(crate) fn build(
         None => builder,
     };
     let failover = builder.build(|_endpoint| upstream.clone());
+    let probe = probe(config).map_err(|error| invalid(&error))?;
     Ok(Cluster {
         name: config.name.clone(),
         config: config.clone(),
         handle: failover.handle(),
+        checks: failover.checks(probe),
         failover,
         upstream,
     })
@@ -157,6 +163,30 @@ fn retry(config: &config::Cluster) -> Result<retry::Config, retry::InvalidDeadli
         .with_attempts(at_least_one(config.retry.attempts))
         .with_body_limit(usize::try_from(config.retry.max_body).unwrap_or(usize::MAX))
         .with_deadline(config.timeouts.deadline)
+}
+
+fn recovery(config: &config::Cluster) -> Result<recovery::Config, recovery::InvalidConfig> {
+    let concurrency = usize::try_from(config.recovery.concurrency).unwrap_or(usize::MAX);
+    let config = recovery::Config::default()
+        .with_intervals(config.recovery.first, config.recovery.max)?
+        .with_auth_interval(config.recovery.auth_every)?
+        .with_timeout(config.probe.timeout)?
+        .with_daily_budget(config.recovery.daily);
+    Ok(config.with_concurrency(NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN)))
+}
+
+fn probe(config: &config::Cluster) -> Result<LlmProbe, InvalidLength> {
+    let length = usize::try_from(config.probe.length).unwrap_or(usize::MAX);
+    let probe = LlmProbe::default()
+        .with_language(config.probe.language)
+        .with_complexity(config.probe.complexity)
+        .with_length(length)?
+        .with_max_tokens(at_least_one(config.probe.max_tokens))
+        .without(config.unprobed.iter().copied());
+    Ok(match &config.probe.model {
+        Some(model) => probe.with_model(model.as_str()),
+        None => probe,
+    })
 }
 
 /// The share of the configuration, with the library's floor below which nothing is refused.

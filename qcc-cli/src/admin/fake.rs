@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use qcc_core::record::{RecordSink as _, SessionHash};
 use qcc_core::time::{SystemTime, WallClock};
 
+use super::checks::{CheckView, Checked, RecoveryView};
 use super::view::{
     BreakerView, ClientView, ClusterView, EndpointView, LastFailureView, MarkView, OutView,
     SessionStatsView, SessionView,
@@ -66,6 +68,7 @@ pub(crate) fn healthy(name: &str) -> EndpointView {
             until: None,
         },
         queued: false,
+        recovery: RecoveryView::default(),
         in_flight: 2,
         daily_requests: 120,
         latency_ms: Some(812.5),
@@ -77,6 +80,39 @@ pub(crate) fn healthy(name: &str) -> EndpointView {
         last_failure: None,
         marked: None,
         rate_limit_reset: None,
+    }
+}
+
+/// The place of a member of the queue, since so many seconds and for as many more.
+fn waiting(reason: &str, since: u64, left: u64) -> RecoveryView {
+    let since = Standing.now() - std::time::Duration::from_secs(since);
+    RecoveryView {
+        reason: Some(reason.to_owned()),
+        since: Some(Date::from(since)),
+        next_check: Some(seconds(left)),
+        checks: 2,
+        failed: 1,
+        verified: 2,
+        still_failed: 2,
+        ..RecoveryView::default()
+    }
+}
+
+/// The check of an endpoint that is well, or that answers without the code.
+fn checked(valid: bool) -> CheckView {
+    CheckView {
+        id: "qcc-check-1".to_owned(),
+        time: date(),
+        message: "Reply with this code: ABC123".to_owned(),
+        verification_code: "ABC123".to_owned(),
+        result: "answered".to_owned(),
+        status: Some(200),
+        latency_ms: 686.0,
+        content: if valid { "ABC123" } else { "" }.to_owned(),
+        valid,
+        verdict: if valid { "valid" } else { "invalid" }.to_owned(),
+        score: if valid { 90 } else { 20 },
+        error: (!valid).then(|| "an empty answer".to_owned()),
     }
 }
 
@@ -100,6 +136,7 @@ pub(crate) fn open(name: &str) -> EndpointView {
             until: Some(seconds(34)),
         },
         queued: true,
+        recovery: waiting("breaker opened (overloaded)", 26, 34),
         in_flight: 0,
         out: Some(OutView {
             reason: "open".to_owned(),
@@ -125,6 +162,7 @@ pub(crate) fn refused(name: &str) -> EndpointView {
         auth_failed: true,
         consecutive_failures: 1,
         queued: true,
+        recovery: waiting("HTTP 401", 3_600, 1_800),
         in_flight: 0,
         max_in_flight: None,
         out: Some(OutView {
@@ -271,6 +309,26 @@ impl Operations for Fake {
     fn status(&self, member: &Member, _: Date) -> Option<EndpointView> {
         let key = (member.cluster.to_string(), member.name.to_string());
         self.views.lock().unwrap().get(&key).cloned()
+    }
+
+    fn check(&self, members: Vec<Member>) -> Pin<Box<dyn Future<Output = Vec<Checked>> + Send>> {
+        let mut views = self.views.lock().unwrap();
+        let checked = members.into_iter().filter_map(|member| {
+            let key = (member.cluster.to_string(), member.name.to_string());
+            let view = views.get_mut(&key)?;
+            let off = !view.operator_enabled;
+            let check = (!off).then(|| checked(!view.auth_failed));
+            view.queued &= check.as_ref().is_none_or(|check| !check.valid);
+            Some(Checked {
+                cluster: member.cluster.to_string(),
+                id: member.id.to_string(),
+                name: member.name.to_string(),
+                not_checked: off.then(|| "it is switched off".to_owned()),
+                check,
+                queued: view.queued,
+            })
+        });
+        Box::pin(std::future::ready(checked.collect()))
     }
 
     fn sessions(&self, _: Date) -> Vec<SessionView> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use qcc_core::affinity::Bound;
@@ -10,10 +11,12 @@ use qcc_core::endpoint::EndpointId;
 use qcc_core::facts::ClientId;
 use qcc_core::failover::{EndpointHandle, EndpointStatus};
 use qcc_core::time;
+use tokio::task::JoinSet;
 
+use super::checks::Checked;
 use super::view::{
     BreakerView, ClientView, ClusterView, DuplicateView, EndpointView, LastFailureView, MarkView,
-    OutView, SessionStatsView, SessionView,
+    OutView, RecoveryView, SessionStatsView, SessionView,
 };
 use super::{Member, Operation, Operations, Unbind};
 use crate::config::Config;
@@ -98,6 +101,28 @@ impl Operations for Live {
             date: now,
         };
         Some(view(&member.cluster, &handle.status(), &now))
+    }
+
+    fn check(&self, members: Vec<Member>) -> Pin<Box<dyn Future<Output = Vec<Checked>> + Send>> {
+        let running = self.running.clone();
+        Box::pin(async move {
+            let generation = running.current();
+            let mut checking = JoinSet::new();
+            for cluster in generation.clusters.iter().cloned() {
+                let own = |member: &&Member| member.cluster == cluster.name;
+                let ids = members.iter().filter(own).map(|member| member.id);
+                let found = cluster.checks.check_each(ids.collect::<Vec<_>>());
+                checking.spawn(async { (cluster, found.await) });
+            }
+            let found = checking.join_all().await;
+            let checked = |member: &Member| {
+                let (cluster, found) = found.iter().find(|(one, _)| one.name == member.cluster)?;
+                let (_, check) = found.iter().find(|(id, _)| *id == member.id)?;
+                let queued = cluster.handle.endpoint(member.id)?.status().queued;
+                Some(Checked::new(member, check.as_deref(), queued))
+            };
+            members.iter().filter_map(checked).collect()
+        })
     }
 
     fn sessions(&self, now: Date) -> Vec<SessionView> {
@@ -263,6 +288,7 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
             until: breaker.remaining.map(|remaining| now.date.after(remaining)),
         },
         queued: status.queued,
+        recovery: RecoveryView::of(&status.recovery, now),
         in_flight: status.in_flight,
         daily_requests: status.daily_requests,
         latency_ms: status.latency.map(millis),

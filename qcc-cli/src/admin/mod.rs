@@ -14,6 +14,7 @@
 //!
 //! The router knows the proxy through [`Operations`] alone, so it runs in memory over a fake.
 
+mod checks;
 #[cfg(test)]
 pub(crate) mod fake;
 mod guard;
@@ -31,6 +32,7 @@ pub(crate) mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
@@ -51,6 +53,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
+use self::checks::Checked;
 use self::member::{operated, resolve};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
@@ -86,8 +89,8 @@ pub(crate) const LARGEST_PAGE: usize = 1_000;
 /// How many of the newest request ids an unknown one is answered with.
 const KNOWN_REQUESTS: usize = 5;
 
-/// What can be seen of a running proxy and done to it. Sync: no call but
-/// [`reload`](Self::reload) waits.
+/// What can be seen of a running proxy and done to it. No call but [`reload`](Self::reload) blocks,
+/// and only [`check`](Self::check) waits.
 pub(crate) trait Operations: Send + Sync + 'static {
     /// Whether the proxy was asked to stop.
     fn is_stopping(&self) -> bool;
@@ -100,6 +103,8 @@ pub(crate) trait Operations: Send + Sync + 'static {
     /// Does `operation` to `member`, for the next request. Whether that changed anything; `None`
     /// if it is no member any more.
     fn operate(&self, member: &Member, operation: &Operation) -> Option<bool>;
+    /// Checks `members` now, several at a time, and tells what came of it in their order.
+    fn check(&self, members: Vec<Member>) -> Pin<Box<dyn Future<Output = Vec<Checked>> + Send>>;
     /// The bindings of all clusters at `now`, the most recently used of each first.
     fn sessions(&self, now: Date) -> Vec<SessionView>;
     /// The numbers of the bindings of each cluster.

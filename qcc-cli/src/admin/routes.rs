@@ -6,7 +6,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::signature::{Describe, Signature};
-use super::{Admin, operate, sessions, stats};
+use super::{Admin, checks, operate, sessions, stats};
 
 /// One route.
 #[derive(Clone)]
@@ -134,6 +134,27 @@ pub(crate) fn routes() -> Vec<Route> {
             "/admin/v1/breakers/reset",
             operate::reset_all,
             "Closes every breaker.",
+        ),
+        get(
+            "/admin/v1/queue",
+            checks::queue,
+            "The queue of endpoints that failed: its members, which are paged, and what happened so \
+             far.",
+        ),
+        post(
+            "/admin/v1/queue/retry",
+            checks::retry,
+            "Checks every member of the queue now; those that work come back at once.",
+        ),
+        post(
+            "/admin/v1/endpoints/{endpoint}/probe",
+            checks::probe,
+            "Checks an endpoint now.",
+        ),
+        post(
+            "/admin/v1/probe",
+            checks::probe_all,
+            "Checks every endpoint now, several at a time.",
         ),
         post(
             "/admin/v1/endpoints/{endpoint}/unbind",

@@ -9,6 +9,7 @@ use qcc_core::record::Record;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::checks::{ChecksView, QueueView, RecoveryView};
 use crate::counts::Numbers;
 use crate::explain::{Named, Outcome, answered_by};
 use crate::moment::{Date, millis};
@@ -114,6 +115,8 @@ pub(crate) struct EndpointView {
     pub(crate) breaker: BreakerView,
     /// Whether it waits in the recovery queue.
     pub(crate) queued: bool,
+    /// Why it is there, when it is checked next, and what checks found.
+    pub(crate) recovery: RecoveryView,
     /// How many requests are in flight, bodies included.
     #[serde(rename = "current_load")]
     pub(crate) in_flight: u32,

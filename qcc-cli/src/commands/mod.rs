@@ -11,6 +11,8 @@ pub(crate) mod init;
 mod man;
 mod openapi;
 mod operate;
+pub(crate) mod probe;
+pub(crate) mod queue;
 pub(crate) mod refresh;
 pub(crate) mod requests;
 pub(crate) mod run;
@@ -50,6 +52,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Cluster(args) => cluster::run(args, global, &environment),
         Command::Endpoint(args) => endpoint::run(args, global, &environment),
         Command::Breaker(args) => breaker::run(args, global, &environment),
+        Command::Queue(args) => queue::run(args, global, &environment),
+        Command::Probe(args) => probe::run(args, global, &environment),
         Command::Session(args) => session::run(args, global, &environment),
         Command::Stats(args) => stats::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),

@@ -344,6 +344,9 @@ mod tests {
             affinity: config::Affinity::default(),
             retry: config::Retry::default(),
             timeouts: config::Timeouts::default(),
+            recovery: config::Recovery::default(),
+            probe: config::Probe::default(),
+            unprobed: Default::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The keys of a cluster and of its endpoints.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use qcc_core::credential::Credential;
 use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints};
 
+use super::checks::{probe, recovery};
 use super::reader::{Field, Reader, Section};
 use super::tokens::{Tokens, tokens};
 use super::tuning::{affinity, breaker, retry, timeouts};
@@ -94,11 +95,15 @@ fn cluster(
     let last_resort = section
         .get("last_resort")
         .and_then(|field| field.choice(reader, &LastResort::NAMES));
-    let (endpoints, tokens) = match section.get("endpoints") {
+    let Members {
+        endpoints,
+        tokens,
+        unprobed,
+    } = match section.get("endpoints") {
         Some(field) => endpoints(&field, kind, reader, files),
         None => {
             section.missing(reader, "endpoints", ENDPOINTS);
-            Default::default()
+            Members::default()
         }
     };
     let breaker = section
@@ -111,6 +116,10 @@ fn cluster(
     let timeouts = section
         .get("timeouts")
         .and_then(|field| timeouts(&field, reader));
+    let recovery = section
+        .get("recovery")
+        .and_then(|field| recovery(&field, reader));
+    let probe = section.get("probe").and_then(|field| probe(&field, reader));
     section.close(reader);
     Some(Cluster {
         name: name.into(),
@@ -123,7 +132,20 @@ fn cluster(
         affinity: affinity.unwrap_or_default(),
         retry: retry.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
+        recovery: recovery.unwrap_or_default(),
+        probe: probe.unwrap_or_default(),
+        unprobed,
     })
+}
+
+/// The endpoints of a cluster, and what is not said of them in the library.
+#[derive(Default)]
+struct Members {
+    endpoints: Endpoints,
+    /// The credentials of those that have several.
+    tokens: HashMap<EndpointId, Tokens>,
+    /// Those that are not checked.
+    unprobed: BTreeSet<EndpointId>,
 }
 
 fn endpoints(
@@ -131,9 +153,9 @@ fn endpoints(
     kind: Option<Api>,
     reader: &mut Reader<'_>,
     files: Files<'_>,
-) -> (Endpoints, HashMap<EndpointId, Tokens>) {
+) -> Members {
     let Some(items) = field.items(reader, ENDPOINTS) else {
-        return Default::default();
+        return Members::default();
     };
     if items.is_empty() {
         field.problem(reader, "is empty", ENDPOINTS);
@@ -141,8 +163,9 @@ fn endpoints(
     let mut names: HashMap<Arc<str>, EndpointId> = HashMap::new();
     let mut endpoints = Vec::new();
     let mut pools = HashMap::new();
+    let mut unprobed = BTreeSet::new();
     for item in items {
-        let Some((endpoint, tokens)) = endpoint(&item, kind, &names, reader, files) else {
+        let Some((endpoint, tokens, probed)) = endpoint(&item, kind, &names, reader, files) else {
             continue;
         };
         let known = names.insert(endpoint.name().clone(), endpoint.id());
@@ -153,13 +176,20 @@ fn endpoints(
             continue;
         }
         pools.extend(tokens.map(|tokens| (endpoint.id(), tokens)));
+        if !probed {
+            unprobed.insert(endpoint.id());
+        }
         endpoints.push(endpoint);
     }
     match Endpoints::try_from_iter(endpoints) {
-        Ok(endpoints) => (endpoints, pools),
+        Ok(endpoints) => Members {
+            endpoints,
+            tokens: pools,
+            unprobed,
+        },
         Err(error) => {
             field.problem(reader, error.to_string(), "give each a name of its own");
-            Default::default()
+            Members::default()
         }
     }
 }
@@ -170,7 +200,7 @@ fn endpoint(
     names: &HashMap<Arc<str>, EndpointId>,
     reader: &mut Reader<'_>,
     files: Files<'_>,
-) -> Option<(Endpoint, Option<Tokens>)> {
+) -> Option<(Endpoint, Option<Tokens>, bool)> {
     let mut section = item.section(reader, ENDPOINTS)?;
     let given = section
         .get("name")
@@ -192,6 +222,7 @@ fn endpoint(
         .map(|field| models(&field, reader))
         .unwrap_or_default();
     let enabled = section.get("enabled").and_then(|field| field.flag(reader));
+    let probe = section.get("probe").and_then(|field| field.flag(reader));
     section.close(reader);
 
     let base_url = base_url?;
@@ -217,7 +248,7 @@ fn endpoint(
     if let Some(first_byte) = first_byte {
         endpoint = endpoint.with_first_byte(first_byte);
     }
-    Some((numbers.put_on(endpoint), tokens))
+    Some((numbers.put_on(endpoint), tokens, probe.unwrap_or(true)))
 }
 
 /// What authenticates at an endpoint.

@@ -1,6 +1,6 @@
 //! From a file, or from the environment, to a [`Config`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use super::tree;
 use super::vendor::Vendor;
 use super::{
     ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort,
-    MAX_CONNECTIONS, Policy, Retry, Source, Timeouts, WarmUp,
+    MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
@@ -295,6 +295,9 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             affinity: Affinity::default(),
             retry: Retry::default(),
             timeouts: Timeouts::default(),
+            recovery: Recovery::default(),
+            probe: Probe::default(),
+            unprobed: BTreeSet::new(),
         }));
     }
     if clusters.is_empty() {

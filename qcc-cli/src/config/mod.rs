@@ -5,6 +5,7 @@
 //! [`Config`] that cannot hold an invalid value. The keys are declared once, in
 //! [`keys`]. Only [`mod@env`] looks at the environment; everything else takes it as an argument.
 
+mod checks;
 mod cluster;
 mod env;
 mod keys;
@@ -20,7 +21,7 @@ mod tuning;
 mod value;
 mod vendor;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use qcc_core::facts::ClientId;
 use qcc_core::llm;
 use qcc_core::time::Duration;
 
+pub(crate) use checks::{Probe, Recovery};
 pub(crate) use env::Environment;
 pub(crate) use keys::schema;
 #[cfg(test)]
@@ -159,6 +161,12 @@ pub(crate) struct Cluster {
     pub(crate) retry: Retry,
     /// How long to wait.
     pub(crate) timeouts: Timeouts,
+    /// When endpoints that failed are checked.
+    pub(crate) recovery: Recovery,
+    /// How.
+    pub(crate) probe: Probe,
+    /// Those that are not, because they do not chat.
+    pub(crate) unprobed: BTreeSet<EndpointId>,
 }
 
 impl Cluster {
@@ -232,14 +240,19 @@ pub(crate) enum WarmUp {
     /// A connection to every endpoint is opened.
     #[default]
     Connect,
+    /// And every endpoint is checked.
+    Verify,
     /// Nothing.
     Off,
 }
 
 impl WarmUp {
-    /// Both, with their names.
-    pub(crate) const NAMES: [(&'static str, Self); 2] =
-        [("connect", Self::Connect), ("off", Self::Off)];
+    /// All, with their names.
+    pub(crate) const NAMES: [(&'static str, Self); 3] = [
+        ("connect", Self::Connect),
+        ("verify", Self::Verify),
+        ("off", Self::Off),
+    ];
 
     /// The name used in configuration.
     pub(crate) fn as_str(self) -> &'static str {

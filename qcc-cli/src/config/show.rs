@@ -6,9 +6,10 @@ use qcc_core::endpoint::{Api, Auth, Endpoint};
 use qcc_core::token::Tier;
 use serde::Serialize;
 
+use super::checks::{COMPLEXITIES, LANGUAGES};
 use super::secret::masked;
 use super::value::{show_duration, show_size};
-use super::{Admin, Cluster, Config, Tokens, tier_name};
+use super::{Admin, Cluster, Config, Tokens, name_of, tier_name};
 
 /// A configuration without its secrets. The keys are those of the file.
 #[derive(Serialize)]
@@ -58,6 +59,8 @@ struct ShownCluster<'c> {
     affinity: ShownAffinity,
     retry: ShownRetry,
     timeouts: ShownTimeouts,
+    recovery: ShownRecovery,
+    probe: ShownProbe<'c>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +85,7 @@ struct ShownEndpoint<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
     enabled: bool,
+    probe: bool,
 }
 
 #[derive(Serialize)]
@@ -129,6 +133,27 @@ struct ShownTimeouts {
     deadline: String,
 }
 
+#[derive(Serialize)]
+struct ShownRecovery {
+    enabled: bool,
+    first: String,
+    max: String,
+    auth_every: String,
+    concurrency: u32,
+    daily: u32,
+}
+
+#[derive(Serialize)]
+struct ShownProbe<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'c str>,
+    language: &'static str,
+    length: u32,
+    complexity: &'static str,
+    timeout: String,
+    max_tokens: u32,
+}
+
 impl<'c> Shown<'c> {
     /// `config` as it may be shown.
     pub(crate) fn of(config: &'c Config) -> Self {
@@ -174,6 +199,8 @@ impl<'c> ShownCluster<'c> {
             affinity,
             retry,
             timeouts,
+            recovery,
+            probe,
             ..
         } = cluster;
         Self {
@@ -183,7 +210,7 @@ impl<'c> ShownCluster<'c> {
             endpoints: cluster
                 .endpoints
                 .iter()
-                .map(|endpoint| ShownEndpoint::of(endpoint, cluster.tokens.get(&endpoint.id())))
+                .map(|endpoint| ShownEndpoint::of(endpoint, cluster))
                 .collect(),
             breaker: ShownBreaker {
                 max_failures: breaker.max_failures,
@@ -214,12 +241,31 @@ impl<'c> ShownCluster<'c> {
                     .map_or_else(|| "off".to_owned(), show_duration),
                 deadline: show_duration(timeouts.deadline),
             },
+            recovery: ShownRecovery {
+                enabled: recovery.enabled,
+                first: show_duration(recovery.first),
+                max: show_duration(recovery.max),
+                auth_every: recovery
+                    .auth_every
+                    .map_or_else(|| "off".to_owned(), show_duration),
+                concurrency: recovery.concurrency,
+                daily: recovery.daily,
+            },
+            probe: ShownProbe {
+                model: probe.model.as_deref(),
+                language: name_of(&LANGUAGES, probe.language),
+                length: probe.length,
+                complexity: name_of(&COMPLEXITIES, probe.complexity),
+                timeout: show_duration(probe.timeout),
+                max_tokens: probe.max_tokens,
+            },
         }
     }
 }
 
 impl<'c> ShownEndpoint<'c> {
-    fn of(endpoint: &'c Endpoint, tokens: Option<&Tokens>) -> Self {
+    fn of(endpoint: &'c Endpoint, cluster: &Cluster) -> Self {
+        let tokens = cluster.tokens.get(&endpoint.id());
         let key = endpoint.credential().map(|credential| credential.expose());
         Self {
             name: endpoint.name(),
@@ -241,6 +287,7 @@ impl<'c> ShownEndpoint<'c> {
             max_in_flight: endpoint.max_in_flight(),
             models: endpoint.models().map(str::to_owned).collect(),
             enabled: endpoint.enabled(),
+            probe: !cluster.unprobed.contains(&endpoint.id()),
         }
     }
 }

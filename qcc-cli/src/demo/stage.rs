@@ -1,7 +1,7 @@
 //! Everything that the demo runs on: simulated endpoints and a proxy in front of them, each on a
 //! socket, put together as `qcc serve` does it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -156,6 +156,13 @@ fn configuration(
             ..config::Retry::default()
         },
         timeouts: config::Timeouts::default(),
+        // The simulated endpoints that are well answer with a text of their own, not with a code.
+        recovery: config::Recovery {
+            enabled: false,
+            ..config::Recovery::default()
+        },
+        probe: config::Probe::default(),
+        unprobed: BTreeSet::new(),
     };
     Ok(config::Config {
         source: config::Source::Environment(Vec::new()),

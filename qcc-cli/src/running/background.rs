@@ -41,6 +41,12 @@ impl Background {
             tasks.maintenance.spawn(async {
                 maintenance.await;
             });
+            if cluster.config.recovery.enabled {
+                let recovery = cluster.checks.recovery();
+                tasks.maintenance.spawn(async {
+                    recovery.await;
+                });
+            }
         }
     }
 

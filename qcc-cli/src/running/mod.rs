@@ -24,7 +24,7 @@ use crate::config::{self, Config};
 use crate::moment::Anchor;
 use crate::output::Failure;
 use crate::server::{Proxy, Target};
-use crate::stack::{self, Handle, Stack};
+use crate::stack::{self, Checks, Handle, Stack};
 
 pub(crate) use self::changes::Change;
 pub(crate) use self::opened::Opened;
@@ -160,6 +160,8 @@ pub(crate) struct Cluster {
     pub(crate) config: Arc<config::Cluster>,
     /// Looks at its endpoints and sessions and changes them.
     pub(crate) handle: Handle,
+    /// Checks its endpoints.
+    pub(crate) checks: Checks,
     /// Sends requests to its endpoints.
     pub(crate) failover: Stack,
     /// The connections to them.

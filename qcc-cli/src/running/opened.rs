@@ -91,7 +91,10 @@ impl Opened {
         let mut tasks = JoinSet::new();
         match generation.config.warm_up {
             WarmUp::Connect => {
-                tasks.spawn(warm_up::run(generation.clone()));
+                tasks.spawn(warm_up::run(generation.clone(), false));
+            }
+            WarmUp::Verify => {
+                tasks.spawn(warm_up::run(generation.clone(), true));
             }
             WarmUp::Off => {}
         }

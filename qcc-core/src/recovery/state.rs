@@ -97,6 +97,8 @@ pub struct Counts {
     pub failed: u64,
     /// How often it was checked, for whatever reason.
     pub verified: u64,
+    /// How many of these checks it passed.
+    pub valid: u64,
     /// How often a check or the half-open breaker brought it back.
     pub recovered: u64,
     /// How often it was checked as a member and had to stay.
@@ -289,6 +291,7 @@ impl State {
     /// A check ended and showed that the endpoint works: a member leaves.
     pub(super) fn recovered(&mut self, check: Arc<Check>) -> Option<Transition> {
         self.counts.verified += 1;
+        self.counts.valid += 1;
         self.last = Some(check);
         self.entry.take()?;
         self.counts.recovered += 1;
@@ -556,6 +559,7 @@ mod tests {
         let expected = Counts {
             failed: 2,
             verified: 4,
+            valid: 2,
             recovered: 2,
             still_failed: 1,
         };

@@ -179,10 +179,12 @@ official  3ece55ae  healthy    yes      yes        0/3  ok      closed   no     
 relay     60dba2c6  unhealthy  yes      no         3/3  ok      open     yes          0/20
   https://relay.example, priority 1, weight 100, answers in 813 ms, 3 of 120 failed
   out, open: its breaker is open until 08:03:54 UTC, for 34 s
+  in the queue, breaker opened (overloaded): checked next at 08:03:54 UTC
   last failure: overloaded 529, 26 s ago, in request qcc-test-1
 spare     54a88919  unhealthy  no       no         1/3  failed  closed   yes             0
   https://spare.example, priority 1, weight 100, answers in 813 ms, 3 of 120 failed
   out, auth_failed: its credential was refused until `qcc endpoint enable 54a88919`
+  in the queue, HTTP 401: checked next at 08:33:20 UTC
   last failure: auth 401, 1 h ago, in request qcc-test-0
 "
         );

@@ -173,6 +173,26 @@ fn below(page: &mut String, endpoint: &EndpointView, now: Date) {
         }
         paragraph::push(page, WARN, 2, &why);
     }
+    if let Some(reason) = &endpoint.recovery.reason {
+        let next = match endpoint.recovery.next_check {
+            Some(next) => format!("checked next at {}", next.beside(now)),
+            None => format!("checked by `qcc probe {}`", endpoint.id),
+        };
+        let mut text = format!("in the queue, {reason}: {next}");
+        if let Some(check) = &endpoint.recovery.last_check {
+            let found = match (check.valid, &check.error) {
+                (true, _) => "valid",
+                (false, Some(error)) => error,
+                (false, None) => &check.verdict,
+            };
+            let _ = write!(
+                text,
+                "; last checked at {}, {found}",
+                check.time.beside(now)
+            );
+        }
+        paragraph::push(page, WARN, 2, &text);
+    }
     if let Some(last) = &endpoint.last_failure {
         let status = last
             .status

@@ -120,7 +120,12 @@ fn example(form: &Form) -> Value {
 fn allowed(form: &Form) -> Vec<Value> {
     let mut values = vec![example(form)];
     match form {
-        Form::Whole { least, .. } => values.extend([json!(least), json!("${ONE}")]),
+        Form::Whole { least, .. } => {
+            values.push(json!(least));
+            if *least <= 1 {
+                values.push(json!("${ONE}"));
+            }
+        }
         Form::Choice(names) => values.extend(names().into_iter().map(Value::from)),
         Form::Flag => values.extend([json!(true), json!("${TRUE}")]),
         Form::Many(item) => values.push(json!([example(item), example(item)])),
