@@ -453,7 +453,8 @@ fn only_the_pool_hands_a_credential_down_and_only_the_way_out_puts_it_into_a_req
         given,
         ["qcc-core/src/token/loan.rs", "qcc-core/src/token/round.rs"]
     );
-    read.retain(|path| !READERS.contains(&&**path));
+    // A source keeps what it has to send, and nothing above it does.
+    read.retain(|path| !READERS.contains(&&**path) && !path.starts_with("qcc-core/src/source/"));
     assert_eq!(read, [""; 0], "these read secrets");
     assert_eq!(ways, ["qcc-core/src/failover/builder.rs"]);
 }

@@ -1,0 +1,82 @@
+//! What a request is called.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+/// The id of a request: the client's own, if it is sane, or a random one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(IdRepr);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum IdRepr {
+    // Formatted only when shown.
+    Random(u64),
+    Given(Arc<str>),
+}
+
+/// A text that cannot be a [`RequestId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request id has 1 to 64 characters out of letters, digits and . _ : -")]
+pub struct InvalidRequestId(());
+
+impl RequestId {
+    /// A new random id, like `qcc-0123456789abcdef`.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(IdRepr::Random(rand::random()))
+    }
+
+    /// The id that a client gave its request in `x-request-id`, if it is sane.
+    #[must_use]
+    pub fn given(headers: &HeaderMap) -> Option<Self> {
+        headers.get("x-request-id")?.to_str().ok()?.parse().ok()
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidRequestId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
+        let sane = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if (1..=64).contains(&text.len()) && text.bytes().all(sane) {
+            Ok(Self(IdRepr::Given(text.into())))
+        } else {
+            Err(InvalidRequestId(()))
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            IdRepr::Random(number) => write!(f, "qcc-{number:016x}"),
+            IdRepr::Given(text) => f.pad(text),
+        }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // OPS-14
+    #[test]
+    fn a_sane_id_of_the_client_is_taken_and_others_are_not() {
+        assert_eq!(
+            "req_01-a.b:c".parse::<RequestId>().unwrap().to_string(),
+            "req_01-a.b:c"
+        );
+        for bad in ["", "a b", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
+        }
+    }
+}
