@@ -28,6 +28,7 @@ impl Drop for Running {
 /// Simulated upstreams, and a proxy in front of them.
 struct World {
     simulator: SocketAddr,
+    proxy: SocketAddr,
     admin: String,
     log: BufReader<ChildStderr>,
     _running: [Running; 2],
@@ -93,6 +94,7 @@ impl World {
         let started: Value = serde_json::from_str(&started).unwrap();
         Self {
             simulator: address,
+            proxy: started["listen"].as_str().unwrap().parse().unwrap(),
             admin: format!("http://{}", started["admin"].as_str().unwrap()),
             log: BufReader::new(proxy.stderr.take().unwrap()),
             _running: [Running(simulator), Running(proxy)],
@@ -113,16 +115,16 @@ impl World {
 
     /// Lets a simulated endpoint do something else.
     fn set(&self, endpoint: &str, behaviour: &str) {
-        let mut stream = TcpStream::connect(self.simulator).unwrap();
-        let length = behaviour.len();
-        let request = format!(
-            "POST /_simulate/{endpoint} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{behaviour}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        post(self.simulator, &format!("/_simulate/{endpoint}"), behaviour);
+    }
+
+    /// Sends a request of a client, and tells the id that it has.
+    fn send(&self) -> String {
+        let body = r#"{"model":"m","max_tokens":9,"messages":[]}"#;
+        let answer = post(self.proxy, "/v1/messages", body);
+        let mut lines = answer.lines();
+        let id = lines.find_map(|line| line.strip_prefix("x-qcc-request-id: "));
+        id.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     /// Runs a command on the proxy.
@@ -147,6 +149,21 @@ impl World {
         line.unwrap_or_else(|| panic!("{endpoint} in {text}"))
             .to_owned()
     }
+}
+
+/// Posts `body`, and gives the answer, which has to be a good one.
+fn post(to: SocketAddr, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 const THREE: [(&str, &str); 3] = [
@@ -274,4 +291,19 @@ fn the_settings_of_checks_are_those_of_the_file() {
     let (code, page) = world.run(&["probe", "well"]);
     assert_eq!(code, 1, "{page}");
     assert!(page.contains("not checked"), "{page}");
+}
+
+// XPL-02, REC-04, SEL-17
+#[test]
+fn the_story_of_a_request_tells_who_waits_in_the_queue() {
+    let behaviours = [("plausible", "ok"), ("well", "echo")];
+    let world = World::start("story", "warm_up: off", "", &behaviours);
+    let (_, before) = world.run(&["explain", &world.send()]);
+    assert!(!before.contains("queue"), "{before}");
+    assert_eq!(world.run(&["probe", "plausible"]).0, 1);
+    let (code, story) = world.run(&["explain", &world.send()]);
+    assert_eq!(code, 0, "{story}");
+    assert!(story.contains("plausible"), "{story}");
+    assert!(story.contains("it waits in the recovery queue"), "{story}");
+    assert!(story.contains("well"), "{story}");
 }
