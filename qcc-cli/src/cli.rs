@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, init, probe, queue, refresh, requests, run, session,
-    simulate, stats,
+    breaker, cluster, demo, endpoint, explain, init, metrics, probe, queue, refresh, requests, run,
+    session, simulate, stats, store,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -73,6 +73,10 @@ pub(crate) enum Command {
     Stats(stats::Args),
     /// Have the running proxy read its configuration again
     Refresh(refresh::Args),
+    /// Look at what endpoints did over some time, and export it
+    Metrics(metrics::Args),
+    /// Look at the store of the running proxy
+    Store(store::Args),
     /// List the last requests, newest first
     Requests(requests::Args),
     /// Tell what became of a request, and why

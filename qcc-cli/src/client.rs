@@ -161,11 +161,12 @@ impl Client {
         limit: usize,
     ) -> Result<Vec<T>, Failure> {
         let mut all = Vec::new();
+        let mark = if path.contains('?') { '&' } else { '?' };
         loop {
             let size = (limit - all.len()).min(LARGEST_PAGE);
             let offset = all.len();
             let page: Page<T> = self
-                .get(&format!("{path}?limit={size}&offset={offset}"))
+                .get(&format!("{path}{mark}limit={size}&offset={offset}"))
                 .await?;
             let empty = page.items.is_empty();
             all.extend(page.items);

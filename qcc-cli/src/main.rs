@@ -8,6 +8,7 @@ mod config;
 mod counts;
 mod demo;
 mod explain;
+mod history;
 mod metrics;
 mod moment;
 mod output;

@@ -20,6 +20,7 @@ use qcc_core::record::{Answer, Record, RecordSink, SendResult};
 
 use crate::admin::view::{ClientView, EndpointView};
 use crate::explain::name_of;
+use crate::history::StoreView;
 
 /// Upper bounds of the histograms, in seconds: from a cached answer to the default deadline.
 const BUCKETS: [f64; 13] = [
@@ -47,15 +48,21 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of Prometheus, with the state of `endpoints` and `clients`
-    /// as it is now.
-    pub(crate) fn render(&self, endpoints: &[EndpointView], clients: &[ClientView]) -> String {
+    /// Everything in the text format of Prometheus, with the state of `endpoints`, `clients` and
+    /// `store` as it is now.
+    pub(crate) fn render(
+        &self,
+        endpoints: &[EndpointView],
+        clients: &[ClientView],
+        store: &StoreView,
+    ) -> String {
         let state = recorder();
         with_local_recorder(&state, || {
             describe_state();
             gauge!("qcc_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             endpoints.iter().for_each(show);
             clients.iter().for_each(show_client);
+            show_store(store);
         });
         let mut text = self.recorder.handle().render();
         text.push_str(&state.handle().render());
@@ -159,6 +166,18 @@ fn describe_state() {
         "qcc_queue_recovered_total",
         "How often an endpoint came back from there."
     );
+    describe_gauge!("qcc_store_up", "1 if history is kept and can be written.");
+    describe_gauge!("qcc_store_requests", "Requests in the log.");
+    describe_gauge!("qcc_store_size_bytes", "Bytes of the database in use.");
+    describe_gauge!(
+        "qcc_store_pending",
+        "Finished requests that wait to be written."
+    );
+    describe_counter!("qcc_store_written_total", "Requests that were written.");
+    describe_counter!(
+        "qcc_store_lost_total",
+        "Requests that are missing in the history because too many waited."
+    );
 }
 
 /// Sets the gauges of one endpoint.
@@ -201,6 +220,19 @@ fn show_client(client: &ClientView) {
     gauge!("qcc_client_in_flight", &labels).set(f64::from(client.current_load));
     if let Some(limit) = client.max_in_flight {
         gauge!("qcc_client_max_in_flight", &labels).set(f64::from(limit));
+    }
+}
+
+/// Sets the figures of the store. Without one there is only the gauge that says so.
+fn show_store(store: &StoreView) {
+    let is = |state: &str| f64::from(u8::from(store.state == state));
+    gauge!("qcc_store_up").set(is("open"));
+    if matches!(&*store.state, "open" | "failing") {
+        gauge!("qcc_store_requests").set(store.requests as f64);
+        gauge!("qcc_store_size_bytes").set(store.size_bytes as f64);
+        gauge!("qcc_store_pending").set(store.pending as f64);
+        counter!("qcc_store_written_total").absolute(store.written);
+        counter!("qcc_store_lost_total").absolute(store.lost);
     }
 }
 
@@ -307,9 +339,14 @@ mod tests {
     use super::*;
     use crate::admin::fake;
     use crate::explain::samples;
+    use crate::history::Store;
+
+    fn off() -> StoreView {
+        Store::Off.view(fake::date())
+    }
 
     fn lines(metrics: &Metrics, endpoints: &[EndpointView]) -> Vec<String> {
-        let text = metrics.render(endpoints, &[]);
+        let text = metrics.render(endpoints, &[], &off());
         text.lines().map(str::to_owned).collect()
     }
 
@@ -351,7 +388,7 @@ mod tests {
         for record in samples::all() {
             metrics.finished(Arc::new(record));
         }
-        let text = metrics.render(&[], &[]);
+        let text = metrics.render(&[], &[], &off());
         assert!(text.contains("qcc_requests_total"), "{text}");
         for invented in ["claude-sonnet", "client-7", "0707", "sk-test"] {
             assert!(!text.contains(invented), "{invented} in {text}");
@@ -383,7 +420,30 @@ mod tests {
             let labels = format!(r#"cluster="claude",endpoint="{name}",endpoint_id="{id}""#);
             assert_has(&shown, &line.replace("ENDPOINT", &labels));
         }
-        assert!(!metrics.render(&[], &[]).contains("relay"));
+        assert!(!metrics.render(&[], &[], &off()).contains("relay"));
+    }
+
+    // STO-05
+    #[test]
+    fn what_the_store_lost_is_shown() {
+        let metrics = Metrics::new();
+        let mut store = off();
+        assert!(metrics.render(&[], &[], &store).contains("qcc_store_up 0"));
+        assert!(
+            !metrics
+                .render(&[], &[], &store)
+                .contains("qcc_store_lost_total")
+        );
+        "failing".clone_into(&mut store.state);
+        (store.lost, store.pending) = (7, 256);
+        let text = metrics.render(&[], &[], &store);
+        for line in [
+            "qcc_store_up 0",
+            "qcc_store_lost_total 7",
+            "qcc_store_pending 256",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} in {text}");
+        }
     }
 
     #[test]

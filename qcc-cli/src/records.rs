@@ -42,6 +42,11 @@ impl Records {
             .collect()
     }
 
+    /// The record that has been there longest.
+    pub(crate) fn oldest(&self) -> Option<Arc<Record>> {
+        self.ring().front().cloned()
+    }
+
     /// The newest record of the request with this id. A client that chooses its ids may use one
     /// twice.
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Record>> {

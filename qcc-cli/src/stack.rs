@@ -8,13 +8,12 @@ use qcc_core::credential::Credential;
 use qcc_core::failover::{self, Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
 use qcc_core::llm::{InvalidLength, LlmFacts, LlmProbe, SessionKey};
-use qcc_core::record::RecordSink;
 use qcc_core::upstream::{Hyper, Settings};
 use qcc_core::{affinity, balance, breaker, classify, recovery, retry, token};
 
 use crate::config::{self, LastResort, Policy};
 use crate::output::{Exit, Failure};
-use crate::running::Cluster;
+use crate::running::{Cluster, Sinks};
 
 /// The service behind each cluster.
 pub(crate) type Stack = Failover<Hyper>;
@@ -25,7 +24,7 @@ pub(crate) type Handle = CoreHandle;
 /// Checks the endpoints of a cluster.
 pub(crate) type Checks = failover::Checks<Hyper>;
 
-/// The cluster of `config`; the records of its requests go to `sink`. It goes on where the
+/// The cluster of `config`; what has to be kept goes to `sinks`. It goes on where the
 /// cluster `before` is, if there is one.
 ///
 /// # Errors
@@ -33,7 +32,7 @@ pub(crate) type Checks = failover::Checks<Hyper>;
 /// No client for its upstreams can be made.
 pub(crate) fn build(
     config: &Arc<config::Cluster>,
-    sink: Arc<dyn RecordSink>,
+    sinks: &Sinks,
     before: Option<&Cluster>,
 ) -> Result<Cluster, Failure> {
     let upstream = upstream(config, before)?;
@@ -55,7 +54,11 @@ pub(crate) fn build(
         .retry_policy(retry::Standard::default().with_second_opinion(config.retry.second_opinion))
         .budget(budget(config).map_err(|error| invalid(&error))?)
         .recovery(recovery(config).map_err(|error| invalid(&error))?)
-        .record_to(sink);
+        .record_to(sinks.records.clone());
+    let builder = match sinks.store.cluster(&config.name) {
+        Some(store) => builder.keep_in(store),
+        None => builder,
+    };
     let builder = match config.policy {
         Policy::Priority => builder.policy(balance::Priority::default()),
         Policy::Weighted => builder.policy(balance::Weighted::default()),

@@ -35,6 +35,16 @@ fn run(args: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
     (status.code().unwrap(), stdout, stderr)
 }
 
+/// A home directory of its own, where a store may be made.
+fn own_home() -> String {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("home-{}-{number}", std::process::id());
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&home);
+    home.to_str().unwrap().to_owned()
+}
+
 const KEY: (&str, &str) = ("ANTHROPIC_API_KEY", "sk-test-0001-abcd");
 
 const GOOD: &str = "\
@@ -183,7 +193,7 @@ fn serving_other_machines_without_client_keys_is_refused() {
 fn a_port_in_use_is_named_with_a_hint_and_exit_code_4() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (code, _, stderr) = run(&["serve", "--port", &port], &[("HOME", "/nope"), KEY]);
+    let (code, _, stderr) = run(&["serve", "--port", &port], &[("HOME", &own_home()), KEY]);
     assert_eq!(code, 4, "{stderr}");
     for expected in [
         &format!("127.0.0.1:{port}"),
@@ -211,7 +221,7 @@ fn what_starts_first_fails_first_and_nothing_after_it_begins() {
     let (code, _, stderr) = run(&args, &[("HOME", "/nope"), KEY]);
     assert_eq!(code, 2, "{stderr}");
     // Only the port is wrong: logs run, nothing was announced.
-    let (code, stdout, stderr) = run(&args[..3], &[("HOME", "/nope"), KEY]);
+    let (code, stdout, stderr) = run(&args[..3], &[("HOME", &own_home()), KEY]);
     assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
 }
 
@@ -355,7 +365,7 @@ impl Proxy {
     fn start_with(args: &[&str]) -> Self {
         let mut child = qcc(&["serve", "--json", "--admin-port", "0"])
             .args(args)
-            .envs([("HOME", "/nope"), KEY])
+            .envs([("HOME", &*own_home()), KEY])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

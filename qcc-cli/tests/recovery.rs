@@ -57,8 +57,9 @@ impl World {
             .parse()
             .unwrap();
 
-        let mut text =
-            format!("{first}\nclusters:\n  c:\n    kind: anthropic\n{cluster}\n    endpoints:\n");
+        let mut text = format!(
+            "{first}\nstore: {{ enabled: false }}\nclusters:\n  c:\n    kind: anthropic\n{cluster}\n    endpoints:\n"
+        );
         for (number, (endpoint, _)) in behaviours.iter().enumerate() {
             text += &format!(
                 "      - {{ name: {endpoint}, base_url: 'http://{address}/{endpoint}', \

@@ -132,7 +132,7 @@ impl World {
 
     fn text(upstream: &str, tokens: &str) -> String {
         format!(
-            "warm_up: off\nclusters: {{ c: {{ endpoints: [{{ name: pooled, kind: anthropic, \
+            "warm_up: off\nstore: {{ enabled: false }}\nclusters: {{ c: {{ endpoints: [{{ name: pooled, kind: anthropic, \
              base_url: '{upstream}/a', tokens: {tokens} }}] }} }}\n"
         )
     }

@@ -165,7 +165,7 @@ async fn after_a_restart_the_history_can_be_queried() {
     assert_eq!(b.totals.requests, 1);
     assert_eq!(a.totals.latency_average(), Some(Duration::from_millis(30)));
     assert_eq!(a.totals.success_rate(), Some(100.0));
-    let (buckets, total) = store.buckets(day_ago(), 0, 100).await.unwrap();
+    let (buckets, total) = store.buckets(day_ago(), None, 0, 100).await.unwrap();
     assert_eq!(buckets.len(), total);
     let counted: u64 = buckets.iter().map(|one| one.history.totals.requests).sum();
     assert_eq!(counted, 3);
@@ -192,7 +192,7 @@ async fn figures_of_one_minute_that_are_written_apart_are_one_row() {
         open.store.flush().await.unwrap();
     }
     let since = SystemTime::UNIX_EPOCH;
-    let (rows, total) = open.store.buckets(since, 0, 10).await.unwrap();
+    let (rows, total) = open.store.buckets(since, None, 0, 10).await.unwrap();
     assert_eq!((rows.len(), total), (1, 1));
     let totals = rows[0].history.totals;
     assert_eq!((totals.requests, totals.timed), (3, 3));

@@ -114,6 +114,7 @@ class Proxy:
         config = {
             "listen": f"127.0.0.1:{self.port}",
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
+            "store": {"enabled": False},
             "clusters": {
                 name: {
                     "kind": kind,

@@ -17,6 +17,7 @@ use super::view::{
 use super::{Admin, Guard, Member, Operation, Operations, Unbind, router};
 use crate::counts::Counts;
 use crate::explain::samples;
+use crate::history::{History, Kept, Store};
 use crate::metrics::Metrics;
 use crate::moment::Date;
 use crate::output::Failure;
@@ -257,6 +258,17 @@ impl Fake {
 
     /// The admin API over it and the samples, as it listens on loopback.
     pub(crate) fn admin(self) -> (Arc<Self>, axum::Router) {
+        self.admin_over(Store::Off)
+    }
+
+    /// The same over a store that has the samples, too.
+    pub(crate) async fn with_history(self) -> (Arc<Self>, axum::Router, Kept) {
+        let kept = Kept::samples().await;
+        let (fake, router) = self.admin_over(kept.store.clone());
+        (fake, router, kept)
+    }
+
+    fn admin_over(self, store: Store) -> (Arc<Self>, axum::Router) {
         let fake = Arc::new(self);
         let records = Records::new(NonZeroUsize::new(100).unwrap());
         for record in samples::all() {
@@ -268,7 +280,7 @@ impl Fake {
         }
         let admin = Admin {
             operations: fake.clone(),
-            records: Arc::new(records),
+            history: History::new(Arc::new(records), store),
             counts: Arc::new(counts),
             metrics: Arc::new(Metrics::new()),
             clock: Arc::new(Standing),

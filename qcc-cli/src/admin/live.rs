@@ -320,20 +320,18 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use qcc_core::record::RecordSink;
-
     use super::*;
     use crate::admin::fake;
     use crate::config::{self, Environment};
     use crate::records::Records;
-    use crate::running::Generation;
+    use crate::running::{Generation, Sinks};
 
     fn live(stopping: Arc<AtomicBool>) -> Live {
         let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
         let config = config::load(None, &environment).unwrap();
-        let sink: Arc<dyn RecordSink> = Arc::new(Records::default());
+        let sinks = Sinks::without_store(Arc::new(Records::default()));
         let (listen, admin) = (config.listen, config.admin.listen);
-        let generation = Generation::new(config, &sink).unwrap();
+        let generation = Generation::new(config, &sinks).unwrap();
         let running = Arc::new(Running::new(listen, admin, generation));
         Live::new(running, None, move || stopping.load(Ordering::Relaxed))
     }

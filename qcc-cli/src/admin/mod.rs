@@ -18,6 +18,7 @@ mod checks;
 #[cfg(test)]
 pub(crate) mod fake;
 mod guard;
+mod history;
 mod live;
 mod member;
 mod openapi;
@@ -62,10 +63,10 @@ use self::view::{
 };
 use crate::counts::Counts;
 use crate::explain::Explanation;
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::moment::{Anchor, Date};
 use crate::output::Failure;
-use crate::records::Records;
 use crate::running::Change;
 use crate::server;
 use crate::shutdown::Phases;
@@ -125,8 +126,8 @@ pub(crate) trait Operations: Send + Sync + 'static {
 pub(crate) struct Admin {
     /// The proxy.
     pub(crate) operations: Arc<dyn Operations>,
-    /// The last requests.
-    pub(crate) records: Arc<Records>,
+    /// The requests that ended.
+    pub(crate) history: History,
     /// The counters.
     pub(crate) metrics: Arc<Metrics>,
     /// What became of all requests.
@@ -326,7 +327,8 @@ async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, HeaderValue); 1],
         .collect();
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     let clients = admin.operations.clients();
-    let rendered = admin.metrics.render(&endpoints, &clients);
+    let store = admin.history.store().view(now);
+    let rendered = admin.metrics.render(&endpoints, &clients, &store);
     ([(CONTENT_TYPE, text)], rendered)
 }
 
@@ -413,13 +415,10 @@ async fn requests(
 ) -> Result<Json<Page<RequestView>>, Refusal> {
     let paging = Paging::of(paging)?;
     let (offset, limit) = (paging.offset, paging.limit());
-    let page = admin.records.newest(offset, limit);
+    let (items, total) = admin.history.page(offset, limit).await;
     Ok(Json(Page {
-        items: page
-            .iter()
-            .map(|record| RequestView::from(&**record))
-            .collect(),
-        total: admin.records.len(),
+        items,
+        total,
         limit,
         offset,
     }))
@@ -427,16 +426,18 @@ async fn requests(
 
 async fn request(State(admin): State<Admin>, name: Name) -> Result<Json<Explanation>, Refusal> {
     let name = named(name)?;
-    let Some(record) = admin.records.find(&name) else {
-        let newest = admin.records.newest(0, KNOWN_REQUESTS);
-        let known = newest.iter().map(|record| record.id.to_string()).collect();
-        return Err(Refusal::unknown("request", &name, known));
-    };
     let now = Anchor {
         instant: time::now(),
         date: admin.now(),
     };
-    Ok(Json(Explanation::of(&record, &now)))
+    match admin.history.find(&name, &now).await? {
+        Some(explanation) => Ok(Json(explanation)),
+        None => {
+            let (newest, _) = admin.history.page(0, KNOWN_REQUESTS).await;
+            let known = newest.into_iter().map(|request| request.id).collect();
+            Err(Refusal::unknown("request", &name, known))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::signature::{Describe, Signature};
-use super::{Admin, checks, operate, sessions, stats};
+use super::{Admin, checks, history, operate, sessions, stats};
 
 /// One route.
 #[derive(Clone)]
@@ -209,12 +209,27 @@ pub(crate) fn routes() -> Vec<Route> {
         get(
             "/admin/v1/requests",
             super::requests,
-            "The last requests, newest first.",
+            "The last requests, newest first, also those of before a restart.",
         ),
         get(
             "/admin/v1/requests/{request}",
             super::request,
             "Everything that was decided for one request.",
+        ),
+        get(
+            "/admin/v1/history",
+            history::figures,
+            "What each endpoint did: requests, success, latency and tokens.",
+        ),
+        get(
+            "/admin/v1/history/minutes",
+            history::minutes,
+            "The same minute by minute, oldest first.",
+        ),
+        get(
+            "/admin/v1/store",
+            history::store,
+            "Whether the history is written, how large it is, and what was lost.",
         ),
     ]
 }

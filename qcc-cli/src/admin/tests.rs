@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 use super::fake::{Fake, healthy};
 use super::routes::Route;
 use super::*;
+use crate::history::Store;
 
 async fn send(router: &Router, request: Request<Body>) -> (StatusCode, String, Response<()>) {
     let response = router.clone().oneshot(request).await.unwrap();
@@ -64,7 +65,7 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
 async fn every_route_of_the_table_is_served_with_its_method_only() {
     let fake = Fake::usual().with_session("sess-1", "relay");
     let fake = fake.with_client("laptop", 0, None);
-    let (_, router) = fake.with_reload(Ok(Vec::new())).admin();
+    let (_, router, _kept) = fake.with_reload(Ok(Vec::new())).with_history().await;
     let document = fetch(&router, "/admin/v1/openapi.json").await;
     for route in routes() {
         let path = route
@@ -171,7 +172,7 @@ async fn a_foreign_host_is_refused_on_every_route() {
 async fn off_loopback_a_request_without_the_token_learns_nothing() {
     let admin = Admin {
         operations: Arc::new(Fake::usual()),
-        records: Arc::default(),
+        history: History::new(Arc::default(), Store::Off),
         metrics: Arc::new(Metrics::new()),
         counts: Arc::default(),
         clock: Arc::new(fake::Standing),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use super::checks::{ChecksView, QueueView, RecoveryView};
 use crate::counts::Numbers;
-use crate::explain::{Named, Outcome, answered_by};
+use crate::explain::{Explanation, Named, Outcome, answered_by};
 use crate::moment::{Date, millis};
 use crate::running::Change;
 
@@ -420,6 +420,32 @@ pub(crate) struct RequestView {
     pub(crate) output_tokens: Option<u64>,
     /// How long everything took, the body included.
     pub(crate) duration_ms: f64,
+}
+
+impl From<&Explanation> for RequestView {
+    fn from(told: &Explanation) -> Self {
+        let last = told
+            .visits
+            .iter()
+            .rev()
+            .find_map(|visit| visit.endpoint.clone());
+        Self {
+            id: told.id.clone(),
+            started_at: told.started_at,
+            client: told.client.clone(),
+            cluster: told.cluster.clone(),
+            dialect: told.dialect.clone(),
+            model: told.model.clone(),
+            stream: told.stream,
+            endpoint: told.answered_by.clone().or(last),
+            answer: told.answer.clone(),
+            attempts: told.attempts,
+            visits: told.visits.len(),
+            input_tokens: told.usage.and_then(|usage| usage.input),
+            output_tokens: told.usage.and_then(|usage| usage.output),
+            duration_ms: told.duration_ms,
+        }
+    }
 }
 
 impl From<&Record> for RequestView {

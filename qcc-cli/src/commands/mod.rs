@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod explain;
 pub(crate) mod init;
 mod man;
+pub(crate) mod metrics;
 mod openapi;
 mod operate;
 pub(crate) mod probe;
@@ -20,6 +21,7 @@ pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod simulate;
 pub(crate) mod stats;
+pub(crate) mod store;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Session(args) => session::run(args, global, &environment),
         Command::Stats(args) => stats::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),
+        Command::Metrics(args) => metrics::run(args, global, &environment),
+        Command::Store(args) => store::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),
         Command::Completions { shell } => completions::run(*shell),

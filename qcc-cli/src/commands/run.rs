@@ -97,6 +97,8 @@ pub(super) fn run(
     config.admin.listen = free;
     // The first request comes at once, and whatever would fail is the command's to meet.
     config.warm_up = WarmUp::Off;
+    // It is gone with the command, and so is what it learnt.
+    config.store = config::Store::off();
     // Nobody else on this machine may use it.
     let key = format!("qcc-run-{:032x}", rand::random::<u128>());
     config.client_keys.push(ClientKey {

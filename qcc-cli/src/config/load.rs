@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use qcc_core::credential::Credential;
 use qcc_core::endpoint::{Endpoint, Endpoints};
+use qcc_core::store;
 use qcc_core::time::Duration;
 
 use super::cluster::{self, Files};
@@ -20,7 +21,7 @@ use super::tree;
 use super::vendor::Vendor;
 use super::{
     ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort,
-    MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Timeouts, WarmUp,
+    MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Store, Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
@@ -134,6 +135,8 @@ fn read(
     let warm_up = top
         .get("warm_up")
         .and_then(|field| field.choice(reader, &WarmUp::NAMES));
+    let store_field = top.get("store");
+    let store = store_field.and_then(|field| store(&field, reader));
     let clusters = match top.get("clusters") {
         Some(field) => cluster::clusters(&field, reader, files),
         None => {
@@ -153,9 +156,47 @@ fn read(
         max_connections: max_connections.unwrap_or(MAX_CONNECTIONS),
         shutdown: shutdown.unwrap_or(SHUTDOWN),
         warm_up: warm_up.unwrap_or_default(),
+        store: store.unwrap_or_else(|| Store::usual(reader.environment)),
         clusters,
         warnings: Problems::new(Some(path), Vec::new()),
     })
+}
+
+fn store(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Store> {
+    let mut section = field.section(reader, "write it like store: { path: ~/.qcc/qcc.db }")?;
+    let mut store = Store::usual(reader.environment);
+    if let Some(enabled) = section.get("enabled").and_then(|field| field.flag(reader)) {
+        store.enabled = enabled;
+    }
+    if let Some(path) = section
+        .get("path")
+        .and_then(|field| field.text(reader, "write it like ~/.qcc/qcc.db"))
+    {
+        store.path = reader.environment.expand(path.trim());
+    }
+    if let Some(field) = section.get("retention")
+        && let Some(retention) = field.duration(reader)
+    {
+        if store::Config::default().with_retention(retention).is_err() {
+            let remedy = "write it like 30d; `enabled: false` keeps nothing";
+            field.problem(reader, "must be at least a minute", remedy);
+        }
+        store.retention = retention;
+    }
+    if let Some(field) = section.get("max_size")
+        && let Some(size) = field.size(reader)
+    {
+        if store::Config::default().with_max_size(size).is_err() {
+            let remedy = "write it like 1GiB; `enabled: false` keeps nothing";
+            field.problem(reader, "must be at least 1MiB", remedy);
+        }
+        store.max_size = size;
+    }
+    if let Some(required) = section.get("required").and_then(|field| field.flag(reader)) {
+        store.required = required;
+    }
+    section.close(reader);
+    Some(store)
 }
 
 fn address(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
@@ -323,6 +364,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
         max_connections: MAX_CONNECTIONS,
         shutdown: SHUTDOWN,
         warm_up: WarmUp::default(),
+        store: Store::usual(environment),
         clusters,
         warnings: Problems::new(None, Vec::new()),
     })

@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints};
 use qcc_core::facts::ClientId;
-use qcc_core::llm;
 use qcc_core::time::Duration;
+use qcc_core::{llm, store};
 
 pub(crate) use checks::{Probe, Recovery};
 pub(crate) use env::Environment;
@@ -96,6 +96,8 @@ pub(crate) struct Config {
     pub(crate) shutdown: Duration,
     /// What is done for the first requests before they come.
     pub(crate) warm_up: WarmUp,
+    /// Where history and what must survive a restart are kept.
+    pub(crate) store: Store,
     /// At least one, each with an endpoint, in the order of the file.
     pub(crate) clusters: Vec<Arc<Cluster>>,
     /// What is odd about it and stops nothing.
@@ -117,6 +119,51 @@ pub(crate) struct Admin {
     pub(crate) listen: SocketAddr,
     /// What a request has to bring. There is no default, and none is needed on loopback.
     pub(crate) token: Option<Secret>,
+}
+
+/// Where history and what must survive a restart are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Store {
+    /// Whether they are kept; yes.
+    pub(crate) enabled: bool,
+    /// The file; `~/.qcc/qcc.db`.
+    pub(crate) path: PathBuf,
+    /// How long history is kept; 30 d.
+    pub(crate) retention: Duration,
+    /// How many bytes it may take; 1 GiB.
+    pub(crate) max_size: u64,
+    /// Whether the proxy does not start without it; no.
+    pub(crate) required: bool,
+}
+
+impl Store {
+    /// The one of a user with this environment.
+    pub(crate) fn usual(environment: &Environment) -> Self {
+        Self {
+            path: environment.expand("~/.qcc/qcc.db"),
+            ..Self::default()
+        }
+    }
+
+    /// None.
+    pub(crate) fn off() -> Self {
+        Self {
+            enabled: false,
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: PathBuf::from("~/.qcc/qcc.db"),
+            retention: store::Config::RETENTION,
+            max_size: store::Config::MAX_SIZE,
+            required: false,
+        }
+    }
 }
 
 /// A client that may connect.

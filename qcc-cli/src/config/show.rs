@@ -21,6 +21,7 @@ pub(crate) struct Shown<'c> {
     max_connections: u32,
     shutdown: String,
     warm_up: &'static str,
+    store: ShownStore,
     clusters: Clusters<'c>,
 }
 
@@ -29,6 +30,15 @@ struct ShownAdmin {
     listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ShownStore {
+    enabled: bool,
+    path: String,
+    retention: String,
+    max_size: String,
+    required: bool,
 }
 
 #[derive(Serialize)]
@@ -181,6 +191,13 @@ impl<'c> Shown<'c> {
             max_connections: config.max_connections,
             shutdown: show_duration(config.shutdown),
             warm_up: config.warm_up.as_str(),
+            store: ShownStore {
+                enabled: config.store.enabled,
+                path: config.store.path.display().to_string(),
+                retention: show_duration(config.store.retention),
+                max_size: show_size(config.store.max_size),
+                required: config.store.required,
+            },
             clusters: Clusters(
                 config
                     .clusters

@@ -165,6 +165,7 @@ fn configuration(
         unprobed: BTreeSet::new(),
     };
     Ok(config::Config {
+        store: config::Store::off(),
         source: config::Source::Environment(Vec::new()),
         listen,
         admin: config::Admin {

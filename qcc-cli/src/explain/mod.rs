@@ -34,6 +34,8 @@ pub(crate) struct Explanation {
     pub(crate) started_at: Date,
     /// The cluster that served it.
     pub(crate) cluster: Option<String>,
+    /// The client key that it came with, by name.
+    pub(crate) client: Option<String>,
     /// Its dialect.
     pub(crate) dialect: Option<String>,
     /// The model that it named.
@@ -188,6 +190,7 @@ impl Explanation {
             id: record.id.to_string(),
             started_at: record.started_at.into(),
             cluster: record.cluster.as_deref().map(str::to_owned),
+            client: record.client.as_deref().map(str::to_owned),
             dialect: record.dialect.map(|dialect| dialect.to_string()),
             model: record.model.as_deref().map(str::to_owned),
             stream: record.stream,

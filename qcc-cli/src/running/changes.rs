@@ -11,8 +11,14 @@ use serde_json::Value;
 use crate::config::{Config, Shown, Tokens};
 
 /// The parts of a configuration that are used once, when the proxy starts.
-pub(crate) const AT_START: [&str; 5] =
-    ["listen", "admin", "max_connections", "shutdown", "warm_up"];
+pub(crate) const AT_START: [&str; 6] = [
+    "listen",
+    "admin",
+    "max_connections",
+    "shutdown",
+    "warm_up",
+    "store",
+];
 
 /// One key whose value is another one. Values are as `qcc config show` has them: no secret is
 /// among them.

@@ -21,6 +21,7 @@ use qcc_core::upstream::Hyper;
 
 use crate::admin::pool::PoolView;
 use crate::config::{self, Config};
+use crate::history::Store;
 use crate::moment::Anchor;
 use crate::output::Failure;
 use crate::server::{Proxy, Target};
@@ -60,6 +61,27 @@ impl Running {
     }
 }
 
+/// Where goes what outlives a generation: the records of its requests, and what must survive a
+/// restart.
+#[derive(Clone)]
+pub(crate) struct Sinks {
+    /// Gets the record of each request.
+    pub(crate) records: Arc<dyn RecordSink>,
+    /// Keeps the standing of endpoints.
+    pub(crate) store: Store,
+}
+
+impl Sinks {
+    /// Records go to `records`, and nothing survives.
+    #[cfg(test)]
+    pub(crate) const fn without_store(records: Arc<dyn RecordSink>) -> Self {
+        Self {
+            records,
+            store: Store::Off,
+        }
+    }
+}
+
 /// What one configuration became.
 pub(crate) struct Generation {
     /// The configuration.
@@ -73,13 +95,13 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// Builds what `config` describes; the records of requests go to `sink`.
+    /// Builds what `config` describes; what has to be kept goes to `sinks`.
     ///
     /// # Errors
     ///
     /// A cluster cannot be built.
-    pub(crate) fn new(config: Config, sink: &Arc<dyn RecordSink>) -> Result<Self, Failure> {
-        Self::build(config, sink, &[], &[])
+    pub(crate) fn new(config: Config, sinks: &Sinks) -> Result<Self, Failure> {
+        Self::build(config, sinks, &[], &[])
     }
 
     /// Builds what `config` describes. A cluster that `before` has, too, by its name, goes on
@@ -91,14 +113,14 @@ impl Generation {
     pub(crate) fn continuing(
         before: &Self,
         config: Config,
-        sink: &Arc<dyn RecordSink>,
+        sinks: &Sinks,
     ) -> Result<Self, Failure> {
-        Self::build(config, sink, &before.clusters, &before.callers)
+        Self::build(config, sinks, &before.clusters, &before.callers)
     }
 
     fn build(
         config: Config,
-        sink: &Arc<dyn RecordSink>,
+        sinks: &Sinks,
         before: &[Cluster],
         callers: &[Caller],
     ) -> Result<Self, Failure> {
@@ -112,7 +134,7 @@ impl Generation {
             .iter()
             .map(|cluster| {
                 let before = before.iter().find(|before| before.name == cluster.name);
-                stack::build(cluster, sink.clone(), before)
+                stack::build(cluster, sinks, before)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let targets = clusters.iter().map(Cluster::target).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use qcc_core::record::RecordSink;
+use qcc_core::store::Work;
 use qcc_core::time::{Duration, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -11,10 +12,11 @@ use tokio::time::sleep;
 
 use super::background::Background;
 use super::reload::{Load, Reload};
-use super::{Generation, Running, triggers, warm_up};
+use super::{Generation, Running, Sinks, triggers, warm_up};
 use crate::admin::{self, Admin, Guard, Live};
 use crate::config::{Config, Secret, WarmUp};
 use crate::counts::Counts;
+use crate::history::{History, Store};
 use crate::metrics::Metrics;
 use crate::output::Failure;
 use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
@@ -30,7 +32,8 @@ pub(crate) struct Opened {
     pub(crate) running: Arc<Running>,
     listener: TcpListener,
     admin_listener: TcpListener,
-    sink: Arc<dyn RecordSink>,
+    sinks: Sinks,
+    work: Option<Work>,
     load: Option<Load>,
     records: Arc<Records>,
     metrics: Arc<Metrics>,
@@ -38,12 +41,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Builds the clusters and takes the addresses. The record of each finished request goes to
+    /// Opens the store, builds the clusters and takes the addresses. The record of each finished request goes to
     /// `sinks`, too.
     ///
     /// # Errors
     ///
-    /// A cluster cannot be built, or an address cannot be listened on.
+    /// The store cannot be used though it is required, a cluster cannot be built, or an address cannot be listened on.
     pub(crate) async fn new(
         config: Config,
         sinks: impl IntoIterator<Item = Arc<dyn RecordSink>>,
@@ -51,9 +54,15 @@ impl Opened {
         let records = Arc::new(Records::new(DEFAULT_CAPACITY));
         let metrics = Arc::new(Metrics::new());
         let counts = Arc::new(Counts::default());
+        // What it kept is needed before the first request is.
+        let (store, work) = Store::open(&config.store).await?;
         let own: [Arc<dyn RecordSink>; 3] = [records.clone(), metrics.clone(), counts.clone()];
-        let sink: Arc<dyn RecordSink> = Arc::new(FanOut::new(sinks.into_iter().chain(own)));
-        let generation = Generation::new(config, &sink)?;
+        let all = sinks.into_iter().chain(own).chain(store.sink());
+        let sinks = Sinks {
+            records: Arc::new(FanOut::new(all)),
+            store,
+        };
+        let generation = Generation::new(config, &sinks)?;
         let config = generation.config.clone();
         let listener = server::bind(config.listen, "choose another one with --port N").await?;
         let remedy = "choose another one with --admin-port N";
@@ -63,7 +72,8 @@ impl Opened {
             running: Arc::new(Running::new(listen, admin, generation)),
             listener,
             admin_listener,
-            sink,
+            sinks,
+            work,
             load: None,
             records,
             metrics,
@@ -80,13 +90,20 @@ impl Opened {
 
     /// Serves requests and the admin API until the phases say to stop.
     pub(crate) async fn run(self, phases: Phases) {
-        let running = self.running;
+        let (running, sinks) = (self.running, self.sinks);
+        // It ends after everybody who writes.
+        let mut working = JoinSet::new();
+        if let Some(work) = self.work {
+            working.spawn(async {
+                work.run().await;
+            });
+        }
         let generation = running.current();
         let background = Arc::new(Background::default());
         background.start(&generation);
         let reload = self.load.map(|load| {
             let (running, background) = (running.clone(), background.clone());
-            Arc::new(Reload::new(running, background, self.sink, load))
+            Arc::new(Reload::new(running, background, sinks.clone(), load))
         });
         let mut tasks = JoinSet::new();
         match generation.config.warm_up {
@@ -106,7 +123,7 @@ impl Opened {
             operations: Arc::new(Live::new(running.clone(), reload, move || {
                 stopping.has_reached(Phase::Draining)
             })),
-            records: self.records,
+            history: History::new(self.records, sinks.store.clone()),
             metrics: self.metrics,
             counts: self.counts,
             clock: Arc::new(SystemClock),
@@ -123,6 +140,8 @@ impl Opened {
         );
         tasks.shutdown().await;
         background.stop(end(phases, grace)).await;
+        sinks.store.flush().await;
+        working.shutdown().await;
     }
 }
 

@@ -8,11 +8,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qcc_core::record::RecordSink;
-
 use super::background::Background;
 use super::changes::{self, Change};
-use super::{Generation, Running};
+use super::{Generation, Running, Sinks};
 use crate::config::{Config, Problems, Source};
 use crate::output::Failure;
 
@@ -44,7 +42,7 @@ impl fmt::Display for Cause {
 pub(crate) struct Reload {
     running: Arc<Running>,
     background: Arc<Background>,
-    sink: Arc<dyn RecordSink>,
+    sinks: Sinks,
     load: Load,
     /// Two reloads at once could put the older configuration in force last.
     one_at_a_time: Mutex<()>,
@@ -54,13 +52,13 @@ impl Reload {
     pub(super) fn new(
         running: Arc<Running>,
         background: Arc<Background>,
-        sink: Arc<dyn RecordSink>,
+        sinks: Sinks,
         load: Load,
     ) -> Self {
         Self {
             running,
             background,
-            sink,
+            sinks,
             load,
             one_at_a_time: Mutex::new(()),
         }
@@ -113,7 +111,7 @@ impl Reload {
         if cause == Cause::File && changes.is_empty() {
             return Ok(changes);
         }
-        let generation = Generation::continuing(&before, config, &self.sink)?;
+        let generation = Generation::continuing(&before, config, &self.sinks)?;
         self.running.replace(generation);
         self.background.start(&self.running.current());
         Ok(changes)

@@ -12,13 +12,12 @@ use http_body_util::Empty;
 use qcc_core::available::Reason;
 use qcc_core::error::Error;
 use qcc_core::limit::ConcurrencyLimitLayer;
-use qcc_core::record::RecordSink;
 use qcc_core::time::{self, Duration};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::background::Background;
 use super::reload::{Cause, Reload};
-use super::{Generation, Running};
+use super::{Generation, Running, Sinks};
 use crate::config::{self, Environment};
 use crate::output::Exit;
 use crate::records::Records;
@@ -58,12 +57,12 @@ impl Proxy {
                 config::from_str(&file.lock().unwrap(), Path::new("f.yaml"), &environment)
             }
         };
-        let sink: Arc<dyn RecordSink> = Arc::new(Records::default());
-        let generation = Generation::new(read().unwrap(), &sink).unwrap();
+        let sinks = Sinks::without_store(Arc::new(Records::default()));
+        let generation = Generation::new(read().unwrap(), &sinks).unwrap();
         let nowhere = "127.0.0.1:0".parse().unwrap();
         let running = Arc::new(Running::new(nowhere, nowhere, generation));
         let background = Arc::new(Background::default());
-        let reload = Reload::new(running.clone(), background.clone(), sink, Box::new(read));
+        let reload = Reload::new(running.clone(), background.clone(), sinks, Box::new(read));
         Self {
             running,
             reload,

@@ -47,6 +47,11 @@ const SIZE: Form = Form::Shaped(&Shape {
     example: "64KiB",
 });
 
+const FILE_SIZE: Form = Form::Shaped(&Shape {
+    pattern: "[0-9][0-9.]* ?(B|KB|kB|MB|GB|KiB|MiB|GiB)",
+    example: "64MiB",
+});
+
 const ADDRESS: Form = Form::Shaped(&Shape {
     pattern: "(localhost|[0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}",
     example: "127.0.0.1:7860",
@@ -100,6 +105,11 @@ pub(in crate::config) static FILE: Form = Form::Map(&[
         Usual::Value("connect"),
         "`connect` opens a connection to every endpoint at the start, without waiting for it; `verify` [checks](recovery.md) every endpoint, too; `off` does neither",
     ),
+    section(
+        "store",
+        STORE,
+        "where history and what must survive a restart are kept, see below",
+    ),
     key(
         "clusters",
         Form::Named(CLUSTER),
@@ -107,6 +117,39 @@ pub(in crate::config) static FILE: Form = Form::Map(&[
         "at least one, by name",
     ),
 ]);
+
+const STORE: &[Key] = &[
+    key(
+        "enabled",
+        Form::Flag,
+        Usual::Value("true"),
+        "`false` keeps nothing; then a restart forgets everything",
+    ),
+    key(
+        "path",
+        Form::Text,
+        Usual::Value("~/.qcc/qcc.db"),
+        "the SQLite file. It is made with mode 0600, and its folder with 0700",
+    ),
+    key(
+        "retention",
+        DURATION,
+        Usual::Value("30d"),
+        "how long requests and figures are kept, at least `1m`",
+    ),
+    key(
+        "max_size",
+        FILE_SIZE,
+        Usual::Value("1GiB"),
+        "how much of the file may be in use, at least `1MiB`; then the oldest requests go first",
+    ),
+    key(
+        "required",
+        Form::Flag,
+        Usual::Value("false"),
+        "whether `qcc serve` ends if the file cannot be used. If not it says why and goes on without history",
+    ),
+];
 
 const ADMIN: &[Key] = &[
     key(

@@ -495,12 +495,30 @@ fn keys_of_the_wrong_form_say_what_form_is_right() {
     }
 }
 
+// STO-01, STO-04
 #[test]
-fn the_settings_of_later_stages_are_unknown_until_they_exist() {
-    let endpoint = endpoint_with("        api_key: ${KEY}\n        tokens: { order: [a] }\n");
-    let found = problems(&format!("store: {{ path: x }}\n{endpoint}"));
-    let keys: Vec<_> = found.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["store", "clusters.claude.endpoints[0].tokens"]);
+fn the_store_is_in_the_home_directory_and_settings_that_keep_nothing_are_refused() {
+    let environment = Environment::from_iter([("HOME", "/home/ada"), ("KEY", "sk-test-0001")]);
+    let read = |text: &str| {
+        let text = format!("{text}{}", endpoint_with("        api_key: ${KEY}\n"));
+        from_str(&text, Path::new("f.yaml"), &environment)
+    };
+    let usual = read("").ok().unwrap().store;
+    assert_eq!(usual.path, Path::new("/home/ada/.qcc/qcc.db"));
+    assert!(usual.enabled && !usual.required);
+    let named = read("store: { path: ~/x.db, required: true }\n")
+        .ok()
+        .unwrap();
+    assert_eq!(named.store.path, Path::new("/home/ada/x.db"));
+    assert!(named.store.required);
+    for (setting, reason) in [
+        ("retention: 59s", "must be at least a minute"),
+        ("max_size: 1000KiB", "must be at least 1MiB"),
+    ] {
+        let problems = read(&format!("store: {{ {setting} }}\n")).err().unwrap();
+        assert_eq!(problems.problems[0].reason, reason);
+        assert!(problems.problems[0].remedy.contains("enabled: false"));
+    }
 }
 
 // CLI-06, SEC-01

@@ -238,7 +238,7 @@ impl Sqlite {
     }
 
     /// The same minute by minute, oldest first: at most `limit` of them without the first `skip`,
-    /// and how many there are in all.
+    /// and how many there are in all; of one endpoint or of all.
     ///
     /// # Errors
     ///
@@ -246,11 +246,13 @@ impl Sqlite {
     pub async fn buckets(
         &self,
         since: SystemTime,
+        endpoint: Option<EndpointId>,
         skip: usize,
         limit: usize,
     ) -> Result<(Vec<Bucket>, usize), ReadError> {
         self.ask(|reply| Ask::Buckets {
             since,
+            endpoint,
             skip,
             limit,
             reply,

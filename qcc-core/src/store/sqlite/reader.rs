@@ -52,6 +52,7 @@ pub(super) enum Ask {
     },
     Buckets {
         since: SystemTime,
+        endpoint: Option<EndpointId>,
         skip: usize,
         limit: usize,
         reply: Reply<(Vec<Bucket>, usize)>,
@@ -80,11 +81,12 @@ impl Ask {
             }
             Self::Buckets {
                 since,
+                endpoint,
                 skip,
                 limit,
                 reply,
             } => {
-                let _ = reply.send(buckets(database, since, skip, limit).await);
+                let _ = reply.send(buckets(database, since, endpoint, skip, limit).await);
             }
         }
     }
@@ -149,24 +151,31 @@ async fn history(
 async fn buckets(
     database: &mut SqliteConnection,
     since: SystemTime,
+    endpoint: Option<EndpointId>,
     skip: usize,
     limit: usize,
 ) -> Result<(Vec<Bucket>, usize), ReadError> {
     let since = minute_of(since);
+    let endpoint = endpoint.map(|id| id.as_bytes().to_vec());
     let rows = sqlx::query(
-        "SELECT * FROM endpoint_metrics WHERE minute >= ?1 \
-         ORDER BY minute, cluster, endpoint, endpoint_id LIMIT ?2 OFFSET ?3",
+        "SELECT * FROM endpoint_metrics \
+         WHERE minute >= ?1 AND (?2 IS NULL OR endpoint_id = ?2) \
+         ORDER BY minute, cluster, endpoint, endpoint_id LIMIT ?3 OFFSET ?4",
     )
     .bind(since)
+    .bind(endpoint.clone())
     .bind(number(limit))
     .bind(number(skip))
     .fetch_all(&mut *database)
     .await?;
-    let (total,): (i64,) =
-        sqlx::query_as("SELECT count(*) FROM endpoint_metrics WHERE minute >= ?1")
-            .bind(since)
-            .fetch_one(database)
-            .await?;
+    let (total,): (i64,) = sqlx::query_as(
+        "SELECT count(*) FROM endpoint_metrics \
+             WHERE minute >= ?1 AND (?2 IS NULL OR endpoint_id = ?2)",
+    )
+    .bind(since)
+    .bind(endpoint)
+    .fetch_one(database)
+    .await?;
     let bucket = |row: &SqliteRow| {
         Ok(Bucket {
             start: date(row.try_get("minute")?),
