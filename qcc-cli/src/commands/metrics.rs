@@ -175,7 +175,7 @@ claude/official  e914401d         2     0.0%   843 ms  843 ms  843 ms       0   
 claude/relay     4da93578         2    50.0%   360 ms  320 ms  400 ms  12 034  512
 "
         );
-        let relay = figures(&client, &which("24h", Some("relay")))
+        let relay = figures(&client, &which("24h", Some("4da93578")))
             .await
             .unwrap();
         assert!(relay.iter().all(|one| one.endpoint == "relay"));
