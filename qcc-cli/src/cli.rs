@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, init, metrics, probe, queue, refresh, requests, run,
-    session, simulate, stats, store,
+    breaker, cluster, demo, endpoint, explain, init, logs, metrics, probe, queue, refresh,
+    requests, run, session, simulate, stats, store,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Session(session::Args),
     /// See everything at a glance: requests, sessions, loads, and who is left out
     Stats(stats::Args),
+    /// Show the log file, filtered, or follow it as it grows
+    Logs(logs::Args),
     /// Have the running proxy read its configuration again
     Refresh(refresh::Args),
     /// Look at what endpoints did over some time, and export it

@@ -1,6 +1,7 @@
 //! Logs: one line for each finished request, and what the layers say.
 
 mod fields;
+mod file;
 mod lines;
 
 use std::fmt;
@@ -13,10 +14,16 @@ use qcc_core::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt as log_lines};
 
+use crate::config::Log;
 use crate::output::{Exit, Failure};
 
+pub(crate) use file::generations;
+use file_rotate::FileRotate;
+use file_rotate::suffix::AppendCount;
 use lines::{End, Lines};
 
 /// How log lines look.
@@ -35,42 +42,81 @@ const LEVEL: &str = "info,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn";
 /// What ends logging when it is dropped: lines that wait are written.
 #[must_use = "log lines wait in memory until it is dropped"]
 pub(crate) struct Logging {
-    _end: Option<End<Stderr>>,
+    _stderr: Option<End<Stderr>>,
+    _file: Option<End<FileRotate<AppendCount>>>,
 }
 
-/// Sends log lines to standard error until what it gives is dropped. `level` is a level, or
-/// directives like `info,qcc_core=debug`.
+/// A place that log lines go to, with its own idea of what is worth a line.
+type Place = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Sends log lines to standard error, and to the file of `log` if there is one, until what it
+/// gives is dropped. `level` is a level, or directives like `info,qcc_core=debug`; the file has a
+/// level of its own.
 ///
 /// # Errors
 ///
-/// `level` is neither.
-pub(crate) fn init(level: Option<&str>, format: Format) -> Result<Logging, Failure> {
+/// `level` is neither, or the file cannot be written.
+pub(crate) fn init(
+    level: Option<&str>,
+    format: Format,
+    log: Option<&Log>,
+) -> Result<Logging, Failure> {
+    let (stderr, stderr_end) = to_stderr(level, format)?;
+    let mut places = vec![stderr];
+    let mut file_end = None;
+    if let Some(log) = log {
+        let (file, end) = to_file(log)?;
+        places.push(file);
+        file_end = Some(end);
+    }
+    let set = tracing_subscriber::registry().with(places).try_init();
+    set.map_err(failure).map(|()| Logging {
+        _stderr: stderr_end,
+        _file: file_end,
+    })
+}
+
+fn to_stderr(level: Option<&str>, format: Format) -> Result<(Place, Option<End<Stderr>>), Failure> {
     let filter = filter(level)?;
     let is_terminal = std::io::stderr().is_terminal();
     let ansi = is_terminal
         && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(ansi);
+    let layer = log_lines::layer().with_ansi(ansi);
     if is_terminal {
         // Somebody looks, and line by line is how to look at it.
-        let builder = builder.with_writer(std::io::stderr);
-        let set = match format {
-            Format::Human => builder.finish().try_init(),
-            Format::Json => builder.json().flatten_event(true).finish().try_init(),
+        let layer = layer.with_writer(std::io::stderr);
+        let place: Place = match format {
+            Format::Human => layer.with_filter(filter).boxed(),
+            Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
         };
-        return set.map_err(failure).map(|()| Logging { _end: None });
+        return Ok((place, None));
     }
     let (lines, end) = Lines::new(std::io::stderr())?;
-    let builder = builder.with_writer(lines);
-    let set = match format {
-        Format::Human => builder
-            .fmt_fields(debug_fn(fields::write).delimited(" "))
-            .finish()
-            .try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+    let layer = layer.with_writer(lines);
+    let place: Place = match format {
+        Format::Human => {
+            let fields = debug_fn(fields::write).delimited(" ");
+            layer.fmt_fields(fields).with_filter(filter).boxed()
+        }
+        Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    set.map_err(failure).map(|()| Logging { _end: Some(end) })
+    Ok((place, Some(end)))
+}
+
+fn to_file(log: &Log) -> Result<(Place, End<FileRotate<AppendCount>>), Failure> {
+    let file = file::open(log).map_err(|error| {
+        let message = format!(
+            "the log file {} cannot be written: {error}\n  \
+             name another one in log.file of the configuration",
+            log.file.display()
+        );
+        Failure::new(Exit::Config, message)
+    })?;
+    let (lines, end) = Lines::new(file)?;
+    let layer = log_lines::layer().with_ansi(false).with_writer(lines);
+    let layer = layer.json().flatten_event(true);
+    let place = layer.with_filter(filter(Some(log.level))?).boxed();
+    Ok((place, end))
 }
 
 fn failure(error: impl fmt::Display) -> Failure {
@@ -110,6 +156,7 @@ impl RecordSink for RequestLog {
         tracing::info!(
             target: "qcc::request",
             request_id = %record.id,
+            user_id = record.client.as_deref(),
             cluster = record.cluster.as_deref(),
             dialect = record.dialect.map(tracing::field::display),
             model = record.model.as_deref(),

@@ -30,7 +30,7 @@ pub(super) fn run(
     // The demo says itself what happens; who wants the log lines as well has to ask for them.
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
     let _logging = level
-        .map(|level| telemetry::init(Some(level), global.log_format))
+        .map(|level| telemetry::init(Some(level), global.log_format, None))
         .transpose()?;
     let options = Options::new(args.serve, args.seed);
     let output = Output::new(global.json);

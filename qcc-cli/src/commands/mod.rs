@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod logs;
 mod man;
 pub(crate) mod metrics;
 mod openapi;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Queue(args) => queue::run(args, global, &environment),
         Command::Probe(args) => probe::run(args, global, &environment),
         Command::Session(args) => session::run(args, global, &environment),
+        Command::Logs(args) => logs::run(args, global, &environment),
         Command::Stats(args) => stats::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Metrics(args) => metrics::run(args, global, &environment),

@@ -108,7 +108,7 @@ pub(super) fn run(
     });
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
     // The terminal is the command's.
-    let _logging = telemetry::init(Some(level.unwrap_or("warn")), global.log_format)?;
+    let _logging = telemetry::init(Some(level.unwrap_or("warn")), global.log_format, None)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

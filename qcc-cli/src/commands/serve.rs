@@ -33,7 +33,7 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let config = load(options, global.config.as_deref(), environment)?;
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
-    let _logging = telemetry::init(level, global.log_format)?;
+    let _logging = telemetry::init(level, global.log_format, config.log.as_ref())?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

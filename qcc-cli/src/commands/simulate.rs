@@ -104,7 +104,7 @@ pub(super) fn run(
         return Ok(Exit::Success);
     }
     let level = global.log.as_deref().or_else(|| environment.get("QCC_LOG"));
-    let _logging = telemetry::init(level, global.log_format)?;
+    let _logging = telemetry::init(level, global.log_format, None)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

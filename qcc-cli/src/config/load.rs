@@ -20,12 +20,18 @@ use super::secret::Secret;
 use super::tree;
 use super::vendor::Vendor;
 use super::{
-    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LISTEN, LastResort,
-    MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Store, Timeouts, WarmUp,
+    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LEVELS, LISTEN, LastResort,
+    Log, MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Store, Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
 const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// A log file of this size is put aside.
+const LOG_SIZE: u64 = 50 << 20;
+
+/// So many that were put aside are kept.
+const LOG_KEEP: u32 = 5;
 
 /// Reads the configuration: from `file`, else from the file that `QCC_CONFIG` names, else from
 /// `~/.qcc/config.yaml`, else from the keys in the environment.
@@ -131,6 +137,7 @@ fn read(
     let max_connections = top
         .get("max_connections")
         .and_then(|field| field.whole(reader));
+    let log = top.get("log").and_then(|field| log(&field, reader));
     let shutdown = top.get("shutdown").and_then(|field| field.duration(reader));
     let warm_up = top
         .get("warm_up")
@@ -154,6 +161,7 @@ fn read(
         }),
         client_keys: client_keys.unwrap_or_default(),
         max_connections: max_connections.unwrap_or(MAX_CONNECTIONS),
+        log,
         shutdown: shutdown.unwrap_or(SHUTDOWN),
         warm_up: warm_up.unwrap_or_default(),
         store: store.unwrap_or_else(|| Store::usual(reader.environment)),
@@ -241,6 +249,31 @@ fn admin(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Admin> {
     Some(Admin {
         listen,
         token: token.map(Secret::new),
+    })
+}
+
+fn log(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Log> {
+    let remedy = "write it like log: { file: ~/.qcc/logs/app.log }";
+    let mut section = field.section(reader, remedy)?;
+    let file = match section.get("file") {
+        Some(field) => field.text(reader, remedy),
+        None => {
+            section.missing(reader, "file", remedy);
+            None
+        }
+    };
+    let levels = LEVELS.map(|level| (level, level));
+    let level = section
+        .get("level")
+        .and_then(|field| field.choice(reader, &levels));
+    let max_size = section.get("max_size").and_then(|field| field.size(reader));
+    let keep = section.get("keep").and_then(|field| field.whole(reader));
+    section.close(reader);
+    Some(Log {
+        file: reader.environment.expand(file?.trim()),
+        level: level.unwrap_or("info"),
+        max_size: max_size.unwrap_or(LOG_SIZE),
+        keep: keep.unwrap_or(LOG_KEEP),
     })
 }
 
@@ -362,6 +395,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
         },
         client_keys: Vec::new(),
         max_connections: MAX_CONNECTIONS,
+        log: None,
         shutdown: SHUTDOWN,
         warm_up: WarmUp::default(),
         store: Store::usual(environment),

@@ -92,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) client_keys: Vec<ClientKey>,
     /// So many connections of clients at a time; 10,000 by default.
     pub(crate) max_connections: u32,
+    /// The log file, beside standard error.
+    pub(crate) log: Option<Log>,
     /// How long open answers may take to end after a signal to stop; 30 s by default.
     pub(crate) shutdown: Duration,
     /// What is done for the first requests before they come.
@@ -184,6 +186,22 @@ impl ClientKey {
         id.0.copy_from_slice(&self.sha256[..16]);
         id
     }
+}
+
+/// The levels of log lines, the worst first.
+pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// The log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// Where it is.
+    pub(crate) file: PathBuf,
+    /// What is worth a line in it; `info` by default.
+    pub(crate) level: &'static str,
+    /// It is put aside when it has grown beyond so many bytes; 50 MiB by default.
+    pub(crate) max_size: u64,
+    /// So many files that were put aside are kept; 5 by default.
+    pub(crate) keep: u32,
 }
 
 /// A named set of endpoints and how traffic is spread over it.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::checks::{COMPLEXITIES, LANGUAGES};
 use super::secret::masked;
 use super::value::{show_duration, show_size};
-use super::{Admin, Cluster, Config, Tokens, name_of, tier_name};
+use super::{Admin, Cluster, Config, Log, Tokens, name_of, tier_name};
 
 /// A configuration without its secrets. The keys are those of the file.
 #[derive(Serialize)]
@@ -19,6 +19,8 @@ pub(crate) struct Shown<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     client_keys: Vec<ShownClientKey<'c>>,
     max_connections: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<ShownLog>,
     shutdown: String,
     warm_up: &'static str,
     store: ShownStore,
@@ -47,6 +49,25 @@ struct ShownClientKey<'c> {
     sha256: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<NonZeroU32>,
+}
+
+#[derive(Serialize)]
+struct ShownLog {
+    file: String,
+    level: &'static str,
+    max_size: String,
+    keep: u32,
+}
+
+impl ShownLog {
+    fn of(log: &Log) -> Self {
+        Self {
+            file: log.file.display().to_string(),
+            level: log.level,
+            max_size: show_size(log.max_size),
+            keep: log.keep,
+        }
+    }
 }
 
 /// In the order of the file, which a map of serde_json would not keep.
@@ -189,6 +210,7 @@ impl<'c> Shown<'c> {
                 })
                 .collect(),
             max_connections: config.max_connections,
+            log: config.log.as_ref().map(ShownLog::of),
             shutdown: show_duration(config.shutdown),
             warm_up: config.warm_up.as_str(),
             store: ShownStore {

@@ -108,6 +108,10 @@ fn clusters(text: &mut String, keys: &[Key], vendors: &[Vendor], others: &[Vendo
 fn setting(text: &mut String, indent: usize, key: &Key) {
     let value = match (key.usual, &key.form) {
         (Usual::Value(value), _) => value.to_owned(),
+        // What must be there has no default to show.
+        (_, Form::Map(keys)) if keys.iter().any(|key| matches!(key.usual, Usual::Required)) => {
+            return;
+        }
         (_, Form::Map(keys)) => {
             let pairs: Vec<_> = keys
                 .iter()

@@ -174,6 +174,7 @@ fn configuration(
         },
         client_keys: Vec::new(),
         max_connections: config::MAX_CONNECTIONS,
+        log: None,
         shutdown: Duration::from_secs(1),
         // Some of the endpoints refuse connections; that belongs into the show.
         warm_up: config::WarmUp::Off,

@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::config::{Config, Shown, Tokens};
 
 /// The parts of a configuration that are used once, when the proxy starts.
-pub(crate) const AT_START: [&str; 6] = [
+pub(crate) const AT_START: [&str; 7] = [
     "listen",
     "admin",
     "max_connections",
+    "log",
     "shutdown",
     "warm_up",
     "store",

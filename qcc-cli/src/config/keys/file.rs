@@ -4,7 +4,7 @@ use super::{Form, Key, Shape, Usual, names};
 use crate::config::checks::{COMPLEXITIES, LANGUAGES};
 use crate::config::cluster::{AUTHS, KINDS};
 use crate::config::tokens::TIERS;
-use crate::config::{LastResort, Policy, WarmUp};
+use crate::config::{LEVELS, LastResort, Policy, WarmUp};
 
 const fn key(name: &'static str, form: Form, usual: Usual, meaning: &'static str) -> Key {
     Key {
@@ -93,6 +93,11 @@ pub(in crate::config) static FILE: Form = Form::Map(&[
         Usual::Value("10000"),
         "so many clients may be connected at a time. Further ones are not refused: they wait until a connection ends",
     ),
+    section(
+        "log",
+        LOG,
+        "a log file beside standard error, see below. Without it there is none",
+    ),
     key(
         "shutdown",
         DURATION,
@@ -163,6 +168,36 @@ const ADMIN: &[Key] = &[
         Form::Text,
         Usual::Words("none"),
         "what requests bring as `authorization: Bearer …`; there is no default token",
+    ),
+];
+
+const LOG: &[Key] = &[
+    key(
+        "file",
+        Form::Text,
+        Usual::Required,
+        "its path, like `~/.qcc/logs/app.log`; readable by its owner only",
+    ),
+    key(
+        "level",
+        Form::Choice(|| LEVELS.to_vec()),
+        Usual::Value("info"),
+        "what is worth a line: `error`, `warn`, `info`, `debug`, `trace`",
+    ),
+    key(
+        "max_size",
+        SIZE,
+        Usual::Value("50MiB"),
+        "a file that has grown beyond this is put aside as `NAME.1`, the one before as `NAME.2`, …",
+    ),
+    key(
+        "keep",
+        Form::Whole {
+            least: 1,
+            most: 100,
+        },
+        Usual::Value("5"),
+        "so many files that were put aside are kept, 1 to 100",
     ),
 ];
 
