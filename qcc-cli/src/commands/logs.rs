@@ -85,7 +85,10 @@ fn show(args: &Args, log: &Log, json: bool, stream: &mut dyn Write) -> io::Resul
         write(&line, json, stream)?;
     }
     stream.flush()?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         thread::sleep(LOOK_AGAIN);
         for line in tail.more()? {
             if is_wanted(args, &line) {
@@ -94,7 +97,6 @@ fn show(args: &Args, log: &Log, json: bool, stream: &mut dyn Write) -> io::Resul
         }
         stream.flush()?;
     }
-    Ok(())
 }
 
 /// The last lines that are wanted, oldest first, of the file and those that it became.
