@@ -45,6 +45,7 @@ clusters:
         fs::write(&config, text).unwrap();
         let mut child = Command::new(cargo_bin("qcc"))
             .env_clear()
+            .env("HOME", &folder)
             .args(["serve", "--json", "--config"])
             .arg(&config)
             .stdout(Stdio::piped())
