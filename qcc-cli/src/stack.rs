@@ -48,6 +48,8 @@ pub(crate) fn build(
             LastResort::Probe => balance::LastResort::Probe,
             LastResort::Refuse => balance::LastResort::Refuse,
         })
+        .slow_start(config.weighing.slow_start.unwrap_or_default())
+        .dynamic_weights(config.weighing.dynamic)
         .breaker(breaker(config).map_err(|error| invalid(&error))?)
         .timeouts(timeouts(config).map_err(|error| invalid(&error))?)
         .retry(retry(config).map_err(|error| invalid(&error))?)

@@ -54,6 +54,7 @@ pub(crate) fn healthy(name: &str) -> EndpointView {
         kind: None,
         priority: 1,
         weight: 100,
+        effective_weight: 100.0,
         max_in_flight: Some(20),
         enabled: true,
         operator_enabled: true,

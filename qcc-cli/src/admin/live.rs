@@ -273,6 +273,7 @@ fn view(cluster: &str, status: &EndpointStatus, now: &Anchor) -> EndpointView {
         kind: endpoint.api().map(|api| api.to_string()),
         priority: endpoint.priority(),
         weight: endpoint.weight(),
+        effective_weight: (status.weight * 100.0).round() / 100.0,
         max_in_flight: endpoint.max_in_flight(),
         enabled: status.enabled,
         operator_enabled: status.operator_enabled,

@@ -97,6 +97,8 @@ pub(crate) struct EndpointView {
     pub(crate) priority: u32,
     /// Its share among equals.
     pub(crate) weight: u32,
+    /// The same as it is now: less during a slow start, and what its checks make of it.
+    pub(crate) effective_weight: f64,
     /// The limit on requests in flight.
     pub(crate) max_in_flight: Option<u32>,
     /// Whether it is switched on; also `false` while its credential is refused.

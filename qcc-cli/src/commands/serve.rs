@@ -338,6 +338,7 @@ mod tests {
             kind: api,
             policy: config::Policy::default(),
             last_resort: config::LastResort::default(),
+            weighing: config::Weighing::default(),
             endpoints: Endpoints::try_from_iter([endpoint]).unwrap(),
             tokens: Default::default(),
             breaker: config::Breaker::default(),

@@ -12,7 +12,7 @@ use super::checks::{probe, recovery};
 use super::reader::{Field, Reader, Section};
 use super::tokens::{Tokens, tokens};
 use super::tuning::{affinity, breaker, retry, timeouts};
-use super::{API_SEGMENTS, Cluster, LastResort, Policy};
+use super::{API_SEGMENTS, Cluster, LastResort, Policy, Weighing};
 
 /// Reads a file. An argument, so that tests have files without a disk.
 pub(super) type Files<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
@@ -95,6 +95,17 @@ fn cluster(
     let last_resort = section
         .get("last_resort")
         .and_then(|field| field.choice(reader, &LastResort::NAMES));
+    let slow_start = section
+        .get("slow_start")
+        .and_then(|field| field.duration_or_off(reader));
+    let dynamic_weights = section
+        .get("dynamic_weights")
+        .and_then(|field| field.flag(reader));
+    let usual = Weighing::default();
+    let weighing = Weighing {
+        slow_start: slow_start.unwrap_or(usual.slow_start),
+        dynamic: dynamic_weights.unwrap_or(usual.dynamic),
+    };
     let Members {
         endpoints,
         tokens,
@@ -126,6 +137,7 @@ fn cluster(
         kind,
         policy: policy.unwrap_or_default(),
         last_resort: last_resort.unwrap_or_default(),
+        weighing,
         endpoints,
         tokens,
         breaker: breaker.unwrap_or_default(),

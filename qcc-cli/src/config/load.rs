@@ -363,6 +363,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             kind: Some(vendor.api),
             policy: Policy::default(),
             last_resort: LastResort::default(),
+            weighing: super::Weighing::default(),
             endpoints,
             tokens: HashMap::new(),
             breaker: Breaker::default(),

@@ -214,6 +214,8 @@ pub(crate) struct Cluster {
     pub(crate) policy: Policy,
     /// What happens if none is eligible.
     pub(crate) last_resort: LastResort,
+    /// What becomes of weights while it runs.
+    pub(crate) weighing: Weighing,
     /// At least one.
     pub(crate) endpoints: Endpoints,
     /// The credentials of those that have several.
@@ -245,6 +247,24 @@ impl Cluster {
             },
             (None, Some(credential)) => masked(credential.expose()),
             (None, None) => "none".to_owned(),
+        }
+    }
+}
+
+/// What becomes of the weight of an endpoint while the proxy runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weighing {
+    /// After a recovery it grows for so long, if at all; 60 s.
+    pub(crate) slow_start: Option<Duration>,
+    /// Whether it follows the checks; no.
+    pub(crate) dynamic: bool,
+}
+
+impl Default for Weighing {
+    fn default() -> Self {
+        Self {
+            slow_start: Some(Duration::from_secs(60)),
+            dynamic: false,
         }
     }
 }

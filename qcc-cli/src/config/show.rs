@@ -85,6 +85,8 @@ struct ShownCluster<'c> {
     kind: Option<&'static str>,
     policy: &'static str,
     last_resort: &'static str,
+    slow_start: String,
+    dynamic_weights: bool,
     endpoints: Vec<ShownEndpoint<'c>>,
     breaker: ShownBreaker,
     affinity: ShownAffinity,
@@ -246,6 +248,11 @@ impl<'c> ShownCluster<'c> {
             kind: cluster.kind.map(Api::as_str),
             policy: cluster.policy.as_str(),
             last_resort: cluster.last_resort.as_str(),
+            slow_start: cluster
+                .weighing
+                .slow_start
+                .map_or_else(|| "off".to_owned(), show_duration),
+            dynamic_weights: cluster.weighing.dynamic,
             endpoints: cluster
                 .endpoints
                 .iter()

@@ -143,6 +143,7 @@ fn configuration(
         kind: None,
         policy: config::Policy::default(),
         last_resort: config::LastResort::default(),
+        weighing: config::Weighing::default(),
         endpoints: Endpoints::try_from_iter(endpoints).map_err(|error| internal(&error))?,
         tokens: HashMap::new(),
         breaker: config::Breaker {

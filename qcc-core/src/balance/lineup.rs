@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Request;
 use http::request::Parts;
 
+use super::config::Config;
 use super::member::Member;
 use super::policy::{BalancePolicy, Candidates, Scene};
 use crate::available::{Availability, Available, Query, Reason};
@@ -74,6 +75,16 @@ impl Lineup {
     pub fn with_latency(self, name: &str, latency: Duration) -> Self {
         for member in self.named(name) {
             member.load().observe(latency, time::now());
+        }
+        self
+    }
+
+    /// The same with the endpoint of this name at the beginning of a slow start.
+    #[must_use]
+    pub fn with_recovered(self, name: &str) -> Self {
+        for member in self.named(name) {
+            member.load().configure(&Config::default());
+            member.load().recovered(time::now());
         }
         self
     }

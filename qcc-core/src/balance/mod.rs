@@ -16,6 +16,10 @@
 //! 3. One request at a time, as the [last resort](LastResort), the endpoint that failed least
 //!    recently of those that are merely behind a breaker.
 //!
+//! How much an endpoint is to be given is its [weight](Candidate::weight): the configured one, less
+//! for a while after it has recovered, and with [dynamic weights](Config::dynamic_weights) as much
+//! as its checks deserve.
+//!
 //! Who is out is said by the endpoint itself (dialect, model, requests in flight), by the visit
 //! (excluded), and by the gates of its [`Member`]: state handles that implement
 //! [`Available`](crate::available::Available).
@@ -47,14 +51,17 @@
 //! ```
 
 mod config;
+mod dynamic;
 mod future;
 mod lineup;
+mod load;
 mod member;
 mod policies;
 mod policy;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod weighing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -67,9 +74,11 @@ use tower::Service;
 use tower::util::Oneshot;
 
 pub use self::config::{Config, LastResort};
+pub use self::dynamic::Checked;
 pub use self::future::ResponseFuture;
 pub use self::lineup::Lineup;
-pub use self::member::{Load, Member};
+pub use self::load::Load;
+pub use self::member::Member;
 pub use self::policies::{LeastLoaded, PowerOfTwo, Priority, Random, RoundRobin, Weighted};
 pub use self::policy::{BalancePolicy, Candidate, Candidates};
 pub use self::snapshot::Held;
@@ -98,10 +107,10 @@ impl<S> Balance<S> {
         M: IntoIterator<Item = (Member, S)>,
     {
         Self(Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(members)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(members, &config)),
             chooser: Chooser {
                 policy,
-                last_resort: config.last_resort,
+                config,
                 place: Default::default(),
             },
         }))
@@ -114,7 +123,7 @@ impl<S> Balance<S> {
     where
         M: IntoIterator<Item = (Member, S)>,
     {
-        let snapshot = Snapshot::new(members);
+        let snapshot = Snapshot::new(members, &self.0.chooser.config);
         self.0.snapshot.store(Arc::new(snapshot));
     }
 

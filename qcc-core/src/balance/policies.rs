@@ -138,7 +138,8 @@ impl BalancePolicy for LeastLoaded {
 }
 
 /// The better of two that are picked at random, by latency × (requests in flight + 1); by
-/// requests in flight alone while a latency is unknown.
+/// requests in flight alone while a latency is unknown. One that starts slowly stands back for
+/// the other as often as it lacks of its share.
 ///
 /// Nearly as even as going through all, at the same cost for 10,000 endpoints as for 3
 /// (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*).
@@ -155,6 +156,11 @@ impl BalancePolicy for PowerOfTwo {
         let (Some(first), Some(second)) = (first, second) else {
             return first;
         };
+        match (self.dice.takes_part(first), self.dice.takes_part(second)) {
+            (true, false) => return Some(first),
+            (false, true) => return Some(second),
+            _ => {}
+        }
         let (left, right) = (first.in_flight(), second.in_flight());
         let order = match (first.latency(), second.latency()) {
             (Some(one), Some(other)) => {
@@ -218,6 +224,12 @@ impl Dice {
         }
     }
 
+    /// Whether a candidate has its turn, for all that it lacks of its share.
+    fn takes_part(&self, candidate: Candidate<'_>) -> bool {
+        let share = candidate.share();
+        share >= 1.0 || (self.below(1000) as f64) < share * 1000.0
+    }
+
     /// Candidates in random slots, as far as a few samples give. None if there are so few slots
     /// that going through all is as cheap.
     fn samples<'a>(&self, candidates: Candidates<'a>) -> impl Iterator<Item = Candidate<'a>> {
@@ -250,7 +262,7 @@ impl Dice {
         let mut total = 0;
         let mut weightless = 0;
         for candidate in candidates {
-            let weight = u64::from(candidate.weight());
+            let weight = candidate.fine_weight();
             total += weight;
             let taken = if total == 0 {
                 weightless += 1;
@@ -315,6 +327,22 @@ mod tests {
     fn weighted_matches_the_weights() {
         let expected = [("a", 16.7), ("b", 33.3), ("c", 50.0)];
         assert_shares(&weights([1, 2, 3]), &Weighted::with_seed(1), &expected);
+    }
+
+    // BAL-05
+    #[test]
+    fn one_that_starts_slowly_gets_a_tenth_of_its_share_at_first() {
+        let recovered = |weight: u32| {
+            let endpoints = ["a", "b"].map(|name| endpoint(name).with_weight(weight));
+            Lineup::new(endpoints).with_recovered("a")
+        };
+        let expected = [("a", 9.1), ("b", 90.9)];
+        assert_shares(&recovered(100), &Weighted::with_seed(7), &expected);
+        assert_shares(&recovered(1), &Weighted::with_seed(8), &expected);
+        assert_shares(&recovered(100), &Priority::with_seed(9), &expected);
+        // Of two it would have had the half.
+        let expected = [("a", 5.0), ("b", 95.0)];
+        assert_shares(&recovered(100), &PowerOfTwo::with_seed(10), &expected);
     }
 
     // BAL-03

@@ -136,10 +136,33 @@ impl<'a> Candidate<'a> {
         self.member.load().latency(self.scene.query.now)
     }
 
-    /// Its share among equals.
+    /// Its share among equals: the weight of the endpoint as it is now, which
+    /// [`Load::weight`](super::Load::weight) describes, rounded. 0 only if it is configured so.
     #[must_use]
     pub fn weight(self) -> u32 {
-        self.member.endpoint().weight()
+        let weight = self.weight_now();
+        if weight > 0.0 {
+            weight.round().max(1.0) as u32
+        } else {
+            0
+        }
+    }
+
+    /// The share of its weight that it has for a slow start, from 0.1 to 1; 1 if it does not
+    /// start. For policies that do not go by weight.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        self.member.load().share(self.scene.query.now)
+    }
+
+    /// The same weight in thousandths, so that a small one has a part, too.
+    pub(super) fn fine_weight(self) -> u64 {
+        (self.weight_now() * 1000.0).round() as u64
+    }
+
+    fn weight_now(self) -> f64 {
+        let (load, now) = (self.member.load(), self.scene.query.now);
+        load.weight(self.member.endpoint().weight(), now)
     }
 
     /// The slot, if the candidate was given out for `scene`.

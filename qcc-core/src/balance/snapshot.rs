@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
 
-use super::config::LastResort;
-use super::member::{InFlight, Member};
+use super::config::{Config, LastResort};
+use super::load::InFlight;
+use super::member::Member;
 use super::policy::{BalancePolicy, Candidates, Scene};
 use crate::available::{Availability, Query, Reason, ReasonCounts};
 use crate::endpoint::{Endpoint, EndpointId};
@@ -29,8 +30,11 @@ pub(super) struct Snapshot<S> {
 }
 
 impl<S> Snapshot<S> {
-    pub(super) fn new(members: impl IntoIterator<Item = (Member, S)>) -> Self {
+    pub(super) fn new(members: impl IntoIterator<Item = (Member, S)>, config: &Config) -> Self {
         let mut pairs: Vec<_> = members.into_iter().collect();
+        pairs
+            .iter()
+            .for_each(|(member, _)| member.load().configure(config));
         pairs.sort_by_key(|(member, _)| member.endpoint().priority());
         let (members, services): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let mut ids: Vec<_> = members
@@ -65,7 +69,7 @@ impl<S> fmt::Debug for Snapshot<S> {
 #[derive(Debug)]
 pub(super) struct Chooser {
     pub(super) policy: Arc<dyn BalancePolicy>,
-    pub(super) last_resort: LastResort,
+    pub(super) config: Config,
     pub(super) place: LastResortPlace,
 }
 
@@ -163,7 +167,7 @@ impl Chooser {
         scene.left_out.replace(census.left_out);
         let slot = census
             .resort
-            .filter(|_| self.last_resort == LastResort::Probe);
+            .filter(|_| self.config.last_resort == LastResort::Probe);
         if let Some(slot) = slot
             && let Some(place) = self.place.take()
             && let Some(in_flight) = scene.members[slot].enter()

@@ -804,7 +804,7 @@ struct Loses {
     balance: Mutex<Option<Balance<Upstream>>>,
     races: AtomicUsize,
     asked: AtomicUsize,
-    taken: Mutex<Vec<member::InFlight>>,
+    taken: Mutex<Vec<load::InFlight>>,
 }
 
 impl BalancePolicy for Loses {

@@ -20,7 +20,7 @@ use crate::record::RecordSink;
 use crate::recovery::{self, Recovery};
 use crate::retry::{self, Budget, QuickRetryLayer, RetryPolicy, RetryWithExclusionLayer};
 use crate::standing::StateStore;
-use crate::time::{SystemClock, WallClock};
+use crate::time::{Duration, SystemClock, WallClock};
 use crate::token::{Pool, TokenPoolLayer};
 use crate::upstream::{Decode, DecodeLayer, Origin, OriginLayer, Upstream};
 
@@ -125,6 +125,22 @@ impl Builder {
     #[must_use]
     pub fn last_resort(mut self, last_resort: LastResort) -> Self {
         self.balance = self.balance.with_last_resort(last_resort);
+        self
+    }
+
+    /// Whether the weight of an endpoint follows how it passes its checks. Off by default: see
+    /// [`balance::Config::dynamic_weights`].
+    #[must_use]
+    pub fn dynamic_weights(mut self, enabled: bool) -> Self {
+        self.balance = self.balance.with_dynamic_weights(enabled);
+        self
+    }
+
+    /// How long an endpoint that has recovered gets less than its share; 60 s by default, zero
+    /// for not at all: see [`balance::Config::slow_start`].
+    #[must_use]
+    pub fn slow_start(mut self, slow_start: Duration) -> Self {
+        self.balance = self.balance.with_slow_start(slow_start);
         self
     }
 

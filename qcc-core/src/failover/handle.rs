@@ -43,7 +43,7 @@ pub(super) struct EndpointState {
     pub(super) health: Health,
     pub(super) tokens: Tokens,
     pub(super) recovery: Recovery,
-    load: Load,
+    pub(super) load: Load,
 }
 
 impl EndpointState {
@@ -356,6 +356,7 @@ impl EndpointHandle {
             in_flight: state.load.in_flight(),
             daily_requests: state.load.requests_on(SystemClock.now()),
             latency: state.load.latency(now),
+            weight: state.load.weight(state.endpoint.weight(), now),
             total: health.total,
             failed: health.failed,
             success_rate: health.success_rate(),
@@ -402,6 +403,8 @@ pub struct EndpointStatus {
     pub daily_requests: u32,
     /// The smoothed time to its committed answers; `None` before the first.
     pub latency: Option<Duration>,
+    /// Its weight as it is now: the configured one, times what checks and a slow start make of it.
+    pub weight: f64,
     /// Its requests so far.
     pub total: u64,
     /// Those that failed.

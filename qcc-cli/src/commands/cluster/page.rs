@@ -152,6 +152,9 @@ fn below(page: &mut String, endpoint: &EndpointView, now: Date) {
         "{name}{}, priority {}, weight {}",
         endpoint.base_url, endpoint.priority, endpoint.weight
     );
+    if (endpoint.effective_weight - f64::from(endpoint.weight)).abs() >= 0.01 {
+        let _ = write!(about, " (now {:.0})", endpoint.effective_weight);
+    }
     if let Some(latency) = endpoint.latency_ms {
         let _ = write!(about, ", answers in {}", brief(latency));
     }

@@ -237,6 +237,18 @@ const CLUSTER: &[Key] = &[
         "what happens if no endpoint may be used: `probe` lets one request at a time [try one](failures.md#last-resort), `refuse` nobody",
     ),
     key(
+        "slow_start",
+        DURATION_OR_OFF,
+        Usual::Value("60s"),
+        "how long an endpoint that has recovered gets less than its share: it begins with a tenth. `off`: not at all",
+    ),
+    key(
+        "dynamic_weights",
+        Form::Flag,
+        Usual::Value("false"),
+        "whether the `weight` of an endpoint follows how it passes its checks, from a tenth of it to twice as much",
+    ),
+    key(
         "endpoints",
         Form::List(&Form::Map(ENDPOINT)),
         Usual::Required,

@@ -67,6 +67,8 @@ clusters:
     kind: anthropic
     policy: p2c
     last_resort: refuse
+    slow_start: off
+    dynamic_weights: true
     endpoints:
       - name: official
         base_url: https://api.anthropic.com
@@ -118,6 +120,11 @@ fn every_setting_reaches_its_place() {
     let cluster = &config.clusters[0];
     assert_eq!(cluster.policy, Policy::P2c);
     assert_eq!(cluster.last_resort, LastResort::Refuse);
+    let weighing = crate::config::Weighing {
+        slow_start: None,
+        dynamic: true,
+    };
+    assert_eq!(cluster.weighing, weighing);
     assert_eq!(
         cluster.breaker,
         Breaker {
