@@ -776,3 +776,61 @@ async fn of_several_refused_credentials_a_check_takes_back_the_one_that_it_used(
     assert!(!handle.status().auth_failed);
     assert_eq!(states(), ["active", "refused"]);
 }
+
+// BAL-05, BAL-06
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_has_recovered_starts_slowly_whoever_found_it_out() {
+    let hour = MINUTE * 60;
+    let open = qcc_core::breaker::Config::default().with_open_times(hour, hour);
+    let world = world(Api::Anthropic, |builder| builder.breaker(open.unwrap()));
+    let _recovery = recovery(&world).await;
+    let weight = |world: &World| world.endpoint("a").status().weight.round();
+    assert_eq!(weight(&world), 100.0);
+    world.set("a", "status:503");
+    for _ in 0..3 {
+        assert!(world.send(&ask()).await.is_answer());
+    }
+    tick().await;
+    world.set("a", "echo");
+    assert!(check(&world, "a").await.unwrap().is_valid());
+    assert_eq!(weight(&world), 10.0);
+    tokio::time::sleep(MINUTE / 2).await;
+    assert_eq!(weight(&world), 55.0);
+    tokio::time::sleep(MINUTE / 2).await;
+    assert_eq!(weight(&world), 100.0);
+    // A check of an endpoint that was not out changes nothing.
+    assert!(check(&world, "a").await.unwrap().is_valid());
+    assert_eq!(weight(&world), 100.0);
+
+    world.set("a", "status:503");
+    for _ in 0..3 {
+        assert!(world.send(&ask()).await.is_answer());
+    }
+    tick().await;
+    world.endpoint("a").breaker().reset();
+    tick().await;
+    assert_eq!(weight(&world), 10.0);
+}
+
+// BAL-06
+#[tokio::test(start_paused = true)]
+async fn a_weight_follows_the_checks_where_that_is_enabled() {
+    for enabled in [false, true] {
+        let world = world(Api::Anthropic, |builder| {
+            let builder = builder.dynamic_weights(enabled);
+            builder.slow_start(Duration::ZERO)
+        });
+        let weight = |world: &World| world.endpoint("a").status().weight;
+        for _ in 0..3 {
+            assert!(!check(&world, "a").await.unwrap().is_valid());
+        }
+        let failing = if enabled { 37.0 } else { 100.0 };
+        assert_eq!(weight(&world), failing);
+        world.set("a", "echo");
+        for _ in 0..20 {
+            assert!(check(&world, "a").await.unwrap().is_valid());
+        }
+        assert_eq!(weight(&world) > 100.0, enabled, "{}", weight(&world));
+        assert_eq!(world.endpoint("b").status().weight, 100.0);
+    }
+}

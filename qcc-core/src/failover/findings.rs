@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::EndpointState;
+use crate::balance::Checked;
 use crate::breaker::Mark;
 use crate::failure::{Blame, Kind, Verdict};
 use crate::health::Epoch;
@@ -32,7 +33,9 @@ impl EndpointState {
 
     /// Lets the queue see the endpoint as it is.
     pub(super) fn observe(&self, now: Instant) {
-        self.recovery.observe(self.symptoms(), now);
+        if self.recovery.observe(self.symptoms(), now) {
+            self.load.recovered(now);
+        }
     }
 
     pub(super) fn begin_check(&self, now: Instant) -> Began {
@@ -46,10 +49,12 @@ impl EndpointState {
     /// A check showed that the endpoint works. The gates open in this order, so that no request sees
     /// it half recovered: it can be used once the last one is open.
     pub(super) fn verified(&self, began: Began, loan: &Loan, check: Arc<Check>) {
+        self.load.checked(Checked::Passed(check.latency));
         self.tokens.verified(loan);
         self.health.verified(began.health);
         let was_member = self.recovery.recovered(check);
         if was_member || self.breaker.broken().is_some() {
+            self.load.recovered(time::now());
             self.breaker.verified(began.breaker);
         }
         // It may have failed since the check began.
@@ -72,6 +77,10 @@ impl EndpointState {
             self.health.refused(began.health, check.status, &check.id);
         }
         let now = time::now();
+        self.load.checked(match check.outcome {
+            Outcome::RateLimited => Checked::RateLimited,
+            _ => Checked::Failed,
+        });
         if check.outcome == Outcome::RateLimited {
             self.health.degrade(now + DEGRADED_FOR);
         }

@@ -109,13 +109,15 @@ impl Recovery {
         released
     }
 
-    /// Takes in what is seen of the endpoint.
-    pub(crate) fn observe(&self, symptoms: Symptoms, now: Instant) {
+    /// Takes in what is seen of the endpoint. Returns whether it has left the queue, because
+    /// nothing is wrong with it any more.
+    pub(crate) fn observe(&self, symptoms: Symptoms, now: Instant) -> bool {
         if symptoms.is_well() && !self.is_member() {
-            return;
+            return false;
         }
         let transition = self.change(|core| core.state.observe(symptoms, now, &core.config));
         self.log(transition);
+        matches!(transition, Some(Transition::Left(_)))
     }
 
     /// When it is to be checked next.
