@@ -228,8 +228,8 @@ fn a_process_that_is_killed_between_answer_and_file_says_what_to_do_when_it_is_b
         &mut next,
         &[
             "error 127.0.0.1 refused the refresh token (400 invalid_grant): log in again and put \
-             the new refresh token in its place; an earlier refresh was cut off before its \
-             answer was stored",
+             the new refresh token in its place; the answer of an earlier refresh was lost, which \
+             may be why",
             "holds nothing",
             CUT_OFF,
         ],

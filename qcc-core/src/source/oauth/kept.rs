@@ -9,27 +9,37 @@ use tracing::{error, warn};
 use super::OAuth;
 use super::refusal::Refusal;
 use crate::source::held::Token;
-use crate::source::store::{Entry, Locked, Login, Stored};
+use crate::source::store::{Entry, Locked, Login, Open, Stored};
 use crate::time;
 use crate::token::NotRefreshed;
 
-/// What the mark of a refresh says that nobody has ended.
-const CUT_OFF: &str =
-    "a refresh was under way when the process ended; if it is refused now, log in again";
+/// What is to be known of a refresh whose answer was not kept.
+const fn told_of(open: Open) -> &'static str {
+    match open {
+        Open::UnderWay => {
+            "a refresh was under way when the process ended; if it is refused now, log in again"
+        }
+        Open::Unanswered => {
+            "the last refresh was not answered; if the next one is refused, log in again"
+        }
+    }
+}
 
 impl OAuth {
     /// Goes on with what was kept before this process began.
     pub(super) fn resume(&self, login: &Login) {
         match login.look() {
             Ok((Stored::Entry(entry), busy)) => {
-                if entry.is_under_way() && !busy {
-                    self.tell(CUT_OFF);
+                if let Some(open) = entry.open.filter(|_| !busy) {
+                    self.tell(told_of(open));
                 }
                 self.adopt(&entry);
             }
             Ok((Stored::Nothing, _)) => {}
             // It is set aside when it is written.
-            Ok((Stored::Corrupt, _)) => self.tell("the file of the token cannot be read"),
+            Ok((Stored::Corrupt, _)) => {
+                self.tell(format!("{} holds no token of ours", login.path().display()));
+            }
             Err(text) => self.tell(text),
         }
     }
@@ -54,30 +64,28 @@ impl OAuth {
             self.tell_nothing();
             return Ok(());
         }
-        let was_cut_off = kept.as_ref().is_some_and(Entry::is_under_way);
         let kept = kept.unwrap_or_else(|| Entry::new(self.current().expose().to_owned(), None));
         let used = self.named(&kept.refresh_token);
-        let marked = kept.clone().under_way(self.clock.now());
-        locked
-            .write(marked)
-            .await
-            .map_err(|error| not_sent(&error))?;
+        let marked = kept.clone().with(Some(Open::UnderWay));
+        let marking = locked.write(marked).await;
+        marking.map_err(|error| not_sent(&error))?;
         match self.ask(&used).await {
             Ok(answer) => {
                 let access = Some(self.access(&answer));
-                let rotated = answer.refresh.is_some();
+                let another = |refresh: &String| *refresh != kept.refresh_token;
+                let rotated = answer.refresh.as_ref().is_some_and(another);
                 let refresh = answer.refresh.unwrap_or(kept.refresh_token);
                 self.keep(&locked, Entry::new(refresh, access), rotated)
                     .await
             }
             Err(refusal) => {
-                if refusal.unchanged && !was_cut_off {
-                    // The mark says too much, at worst.
-                    if let Err(error) = locked.write(kept).await {
-                        warn!(token = %self.login.name(), "{error}");
-                    }
+                let known = kept.open;
+                let open = known.or_else(|| (!refusal.unchanged).then_some(Open::Unanswered));
+                // If this fails, too, the mark says too much, at worst.
+                if let Err(error) = locked.write(kept.with(open)).await {
+                    warn!(token = %self.login.name(), "{error}");
                 }
-                Err(explained(refusal, was_cut_off))
+                Err(explained(refusal, known))
             }
         }
     }
@@ -150,7 +158,7 @@ impl OAuth {
 
     fn tell_set_aside(&self, aside: &Path) {
         let text = format!(
-            "the file of the token could not be read and is {} now; the configured refresh token \
+            "the file of the token held none of ours and is {} now; the configured refresh token \
              is used, and if that is refused, log in again",
             aside.display()
         );
@@ -166,10 +174,10 @@ fn not_sent(error: &NotRefreshed) -> NotRefreshed {
 }
 
 /// The refusal, with what is known of its reason.
-fn explained(refusal: Refusal, was_cut_off: bool) -> NotRefreshed {
+fn explained(refusal: Refusal, known: Option<Open>) -> NotRefreshed {
     let error = refusal.error;
-    if was_cut_off && error.is_permanent() {
-        let text = format!("{error}; an earlier refresh was cut off before its answer was stored");
+    if known.is_some() && error.is_permanent() {
+        let text = format!("{error}; the answer of an earlier refresh was lost, which may be why");
         return NotRefreshed::for_good(text);
     }
     error
@@ -352,18 +360,18 @@ mod tests {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}
         }
         let next = directory.source(&Scripted::new([refused(), rotating(1)]));
-        assert_eq!(trouble(&next), CUT_OFF);
+        assert_eq!(trouble(&next), told_of(Open::UnderWay));
         let error = refreshed(&next).await.unwrap_err();
         assert!(error.is_permanent());
         assert_eq!(
             error.to_string(),
             "auth.example refused the refresh token (400 invalid_grant): log in again and put \
-             the new refresh token in its place; an earlier refresh was cut off before its \
-             answer was stored"
+             the new refresh token in its place; the answer of an earlier refresh was lost, \
+             which may be why"
         );
         assert_eq!(
             trouble(&directory.source(&scripted)),
-            CUT_OFF,
+            told_of(Open::UnderWay),
             "it is still so"
         );
         refreshed(&next).await.unwrap();
@@ -395,12 +403,13 @@ mod tests {
         let source = directory.source(&clear);
         for _ in 0..2 {
             let error = refreshed(&source).await.unwrap_err().to_string();
-            assert!(!error.contains("cut off"), "{error}");
+            assert!(!error.contains("lost"), "{error}");
             assert_eq!(trouble(&directory.source(&clear)), "none");
         }
         let silent = directory.source(&Scripted::default());
         refreshed(&silent).await.unwrap_err();
-        assert_eq!(trouble(&directory.source(&clear)), CUT_OFF);
+        let silence = told_of(Open::Unanswered);
+        assert_eq!(trouble(&directory.source(&clear)), silence);
     }
 
     // TOK-26
@@ -473,7 +482,8 @@ mod tests {
         for (extension, text) in [("corrupt", &b"{\"version\":1,"[..]), ("corrupt-2", b"")] {
             fs::write(&file, text).unwrap();
             let source = directory.source(&scripted);
-            assert_eq!(trouble(&source), "the file of the token cannot be read");
+            let told = format!("{} holds no token of ours", file.display());
+            assert_eq!(trouble(&source), told);
             let _ = refreshed(&source).await;
             let aside = file.with_extension(extension);
             assert_eq!(fs::read(&aside).unwrap(), text);

@@ -15,11 +15,21 @@ pub(in crate::source) struct Entry {
     version: u32,
     /// The refresh token that is good now.
     pub(in crate::source) refresh_token: String,
-    /// Since when a refresh is under way, whose answer is not kept yet.
+    /// What is known of a refresh whose answer is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    under_way_since: Option<u64>,
+    pub(in crate::source) open: Option<Open>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::source) access: Option<Access>,
+}
+
+/// A refresh whose answer is not kept: the refresh token may be another one by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::source) enum Open {
+    /// It is under way, or was when its process ended.
+    UnderWay,
+    /// It was not answered.
+    Unanswered,
 }
 
 /// An access token.
@@ -47,19 +57,15 @@ impl Entry {
         Self {
             version: VERSION,
             refresh_token,
-            under_way_since: None,
+            open: None,
             access,
         }
     }
 
-    /// The same while a refresh is under way that began at `today`, or before.
-    pub(in crate::source) fn under_way(mut self, today: SystemTime) -> Self {
-        self.under_way_since.get_or_insert_with(|| millis(today));
+    /// The same with this known of a refresh.
+    pub(in crate::source) const fn with(mut self, open: Option<Open>) -> Self {
+        self.open = open;
         self
-    }
-
-    pub(in crate::source) const fn is_under_way(&self) -> bool {
-        self.under_way_since.is_some()
     }
 
     pub(in crate::source) fn read(text: &[u8]) -> Result<Self, Unreadable> {
@@ -119,7 +125,7 @@ fn date(millis: u64) -> SystemTime {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
-            .field("under_way_since", &self.under_way_since)
+            .field("open", &self.open)
             .finish_non_exhaustive()
     }
 }
@@ -141,8 +147,8 @@ mod tests {
         let got = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
         let access = Access::new("sk-test-a1".into(), got, Some(got + Duration::from_secs(9)));
         for entry in [
-            Entry::new("sk-test-r1".into(), None),
-            Entry::new("sk-test-r1".into(), Some(access.clone())).under_way(got),
+            Entry::new("sk-test-r1".into(), None).with(Some(Open::Unanswered)),
+            Entry::new("sk-test-r1".into(), Some(access.clone())).with(Some(Open::UnderWay)),
             Entry::new(
                 "sk-test-r1".into(),
                 Some(Access::new("a".into(), got, None)),
@@ -153,17 +159,6 @@ mod tests {
         assert_eq!(
             (access.got(), access.expires()),
             (got, Some(got + Duration::from_secs(9)))
-        );
-    }
-
-    #[test]
-    fn a_refresh_is_under_way_since_it_began_first() {
-        let early = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
-        let entry = Entry::new("sk-test-r1".into(), None).under_way(early);
-        assert!(entry.is_under_way());
-        assert_eq!(
-            entry.clone().under_way(early + Duration::from_secs(9)),
-            entry
         );
     }
 
@@ -208,7 +203,7 @@ mod tests {
         fn an_entry_that_was_cut_is_never_taken_for_one(refresh in "\\PC{1,40}", token in "\\PC{0,40}",
                                                         got: u32, cut: proptest::sample::Index) {
             let got = SystemTime::UNIX_EPOCH + Duration::from_secs(got.into());
-            let entry = Entry::new(refresh, Some(Access::new(token, got, Some(got)))).under_way(got);
+            let entry = Entry::new(refresh, Some(Access::new(token, got, Some(got)))).with(Some(Open::UnderWay));
             let text = entry.write();
             prop_assert_eq!(Entry::read(&text), Ok(entry));
             // Without the newline it is still whole.

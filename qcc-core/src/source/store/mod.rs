@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-pub(super) use self::entry::{Access, Entry};
+pub(super) use self::entry::{Access, Entry, Open};
 pub(super) use self::file::Stored;
 use crate::time::{self, Duration};
 use crate::token::{NotRefreshed, SourceId};
@@ -29,7 +29,7 @@ const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(10), Duration::from_mil
 /// read the one or write the other. A file is replaced in one step: written beside, flushed to
 /// the disk, renamed, the directory flushed. It is named by a hash of the *configured* refresh
 /// token, so that whoever logs in again and configures the new one begins a file of its own, and
-/// what was stored for the old one is not asked any more.
+/// what was stored for the old one is not asked any more. Old files stay until you delete them.
 ///
 /// # Several processes
 ///
@@ -150,11 +150,15 @@ impl Login {
         self.store.dir()
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What is kept, and whether somebody is changing it. Blocks, for as long as it takes to
     /// read a small file.
     pub(super) fn look(&self) -> Result<(Stored, bool), String> {
         let stored = file::read(&self.path)?;
-        if !matches!(&stored, Stored::Entry(entry) if entry.is_under_way()) {
+        if !matches!(&stored, Stored::Entry(entry) if entry.open == Some(Open::UnderWay)) {
             return Ok((stored, false));
         }
         let lock = file::open_lock(&self.lock)?;
