@@ -2,6 +2,8 @@
 //! complete, their links lead somewhere.
 
 use std::collections::BTreeSet;
+use std::future::pending;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,13 +22,14 @@ use qcc_core::error::Error;
 use qcc_core::facts::Dialect;
 use qcc_core::failover::Failover;
 use qcc_core::failure::Kind;
+use qcc_core::limit::{Caller, ConcurrencyLimitLayer};
 use qcc_core::llm::{self, CODES, CodeList, PHRASES, SENTENCES, SessionKey, TYPES, respond};
 use qcc_core::retry::{self, RetryWithExclusionLayer};
 use qcc_core::simulate::{Behaviour, Simulator};
 use qcc_core::time;
 use qcc_core::visit::{Preferred, Visit};
 use serde_json::Value;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -193,6 +196,21 @@ async fn ending_without_owner(request: Request<RequestBody>) -> [String; 2] {
     code(&answer.expect_err("an answer is relayed"))
 }
 
+/// The same for a client that has as many requests in flight as it may have.
+async fn ending_of_a_full_caller(mut request: Request<RequestBody>) -> [String; 2] {
+    let caller = Caller::new("laptop", NonZeroU32::new(1));
+    request.extensions_mut().insert(caller.clone());
+    let mut first = ask("");
+    first.extensions_mut().insert(caller);
+    let never = |_: Request<RequestBody>| pending::<Result<Response<RequestBody>, Error>>();
+    let limited = ConcurrencyLimitLayer.layer(service_fn(never));
+    tokio::select! {
+        biased;
+        _ = limited.clone().oneshot(first) => panic!("it is answered"),
+        answer = limited.oneshot(request) => code(&answer.expect_err("it has a place")),
+    }
+}
+
 /// The body of a client whose connection breaks.
 struct Broken;
 
@@ -231,6 +249,7 @@ async fn every_error_of_ours_is_described_with_its_status() {
         endings.insert(ending(behaviour, request).await);
     }
     endings.insert(ending_without_owner(ask(WHOLE)).await);
+    endings.insert(ending_of_a_full_caller(ask(WHOLE)).await);
     let doc = read("docs/failures.md");
     let described: BTreeSet<_> = table(section(&doc, "Error types of our own answers"))
         .into_iter()
@@ -260,7 +279,7 @@ fn last_resort_and_restart_are_described() {
         "breakers",
         "cool-downs",
         "refused",
-        "switched off",
+        "switched on or off",
         "records",
     ] {
         assert!(lost.contains(word), "{word}");
@@ -330,10 +349,15 @@ fn every_refusal_of_the_proxy_and_of_its_admin_api_is_described() {
         assert!(doc.contains(&format!("| `{code}` |")), "{code}");
     }
     // A status, then the type.
-    let types = quoted("qcc-cli/src/admin", |before| {
+    let mut types = quoted("qcc-cli/src/admin", |before| {
         let argument = before.rsplit("StatusCode::").next().unwrap_or_default();
         let status = argument.trim_end().strip_suffix(',');
         before.contains("StatusCode::") && status.is_some_and(is_constant)
+    });
+    // A status may as well stand before a message.
+    types.retain(|kind| {
+        kind.bytes()
+            .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
     });
     assert!(types.contains("ambiguous"), "{types:?}");
     for kind in types {
