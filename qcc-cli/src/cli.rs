@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::commands::{
     breaker, cluster, demo, endpoint, explain, init, logs, metrics, probe, queue, refresh,
-    requests, run, session, simulate, stats, store,
+    requests, run, session, simulate, stats, store, token,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Stats(stats::Args),
     /// Show the log file, filtered, or follow it as it grows
     Logs(logs::Args),
+    /// Look at the tokens of pools, recover and check them
+    Token(token::Args),
     /// Have the running proxy read its configuration again
     Refresh(refresh::Args),
     /// Look at what endpoints did over some time, and export it

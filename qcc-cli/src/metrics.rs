@@ -16,8 +16,12 @@ use metrics::{
     with_local_recorder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use qcc_core::endpoint::Endpoint;
+use qcc_core::exchange::SendKind;
+use qcc_core::failure::Class;
 use qcc_core::record::{Answer, Record, RecordSink, SendResult};
 
+use crate::admin::pool::PoolView;
 use crate::admin::view::{ClientView, EndpointView};
 use crate::explain::name_of;
 use crate::history::StoreView;
@@ -48,11 +52,12 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of Prometheus, with the state of `endpoints`, `clients` and
-    /// `store` as it is now.
+    /// Everything in the text format of Prometheus, with the state of `endpoints`, `pools`,
+    /// `clients` and `store` as it is now.
     pub(crate) fn render(
         &self,
         endpoints: &[EndpointView],
+        pools: &[PoolView],
         clients: &[ClientView],
         store: &StoreView,
     ) -> String {
@@ -61,6 +66,7 @@ impl Metrics {
             describe_state();
             gauge!("qcc_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
             endpoints.iter().for_each(show);
+            pools.iter().for_each(show_pool);
             clients.iter().for_each(show_client);
             show_store(store);
         });
@@ -109,6 +115,18 @@ fn describe_counts() {
         "How often an endpoint was left out of a choice, by reason."
     );
     describe_counter!("qcc_tokens_total", "Tokens, as upstreams told them.");
+    describe_counter!(
+        "qcc_pool_sends_total",
+        "Sends with each token of a pool, by what came of them."
+    );
+    describe_counter!(
+        "qcc_pool_limits_total",
+        "Sends that a limit or a used-up quota of their token ended."
+    );
+    describe_counter!(
+        "qcc_pool_switches_total",
+        "How often a request went on with the next token."
+    );
     describe_counter!(
         "qcc_bindings_total",
         "What happened to bindings of sessions."
@@ -178,6 +196,35 @@ fn describe_state() {
         "qcc_store_lost_total",
         "Requests that are missing in the history because too many waited."
     );
+    describe_gauge!(
+        "qcc_pool_token_state",
+        "1 for the state of the token, else 0."
+    );
+    describe_counter!(
+        "qcc_pool_refreshes_total",
+        "Refreshes of each token since it is in the pool, by what came of them."
+    );
+}
+
+/// Sets what is known of the tokens of one pool.
+fn show_pool(pool: &PoolView) {
+    for token in &pool.tokens {
+        let labels = |key: &'static str, value: &'static str| {
+            [
+                ("cluster", SharedString::from(pool.cluster.clone())),
+                ("endpoint", SharedString::from(pool.endpoint.clone())),
+                ("token", SharedString::from(token.name.clone())),
+                (key, SharedString::const_str(value)),
+            ]
+        };
+        for state in ["active", "cooling", "inactive", "refused"] {
+            let is = f64::from(u8::from(token.state == state));
+            gauge!("qcc_pool_token_state", &labels("state", state)).set(is);
+        }
+        for (result, count) in [("ok", token.refreshes), ("failed", token.failed_refreshes)] {
+            counter!("qcc_pool_refreshes_total", &labels("result", result)).absolute(count);
+        }
+    }
 }
 
 /// Sets the gauges of one endpoint.
@@ -285,6 +332,27 @@ fn count(record: &Record) {
         counter!("qcc_sends_total", "cluster" => cluster.clone(), "endpoint" => name.clone(),
             "send" => send.kind.as_str(), "result" => result)
         .increment(1);
+        let token = send
+            .credential
+            .as_ref()
+            .filter(|_| endpoint.is_some_and(|one| is_pooled(one)));
+        if let Some(token) = token {
+            let token = SharedString::from(token.clone());
+            let (cluster, name) = (cluster.clone(), name.clone());
+            if send.kind == SendKind::Rotation {
+                counter!("qcc_pool_switches_total", "cluster" => cluster.clone(),
+                    "endpoint" => name.clone())
+                .increment(1);
+            }
+            if verdict.is_some_and(|verdict| verdict.kind.class() == Class::RateLimit) {
+                counter!("qcc_pool_limits_total", "cluster" => cluster.clone(),
+                    "endpoint" => name.clone(), "token" => token.clone())
+                .increment(1);
+            }
+            counter!("qcc_pool_sends_total", "cluster" => cluster, "endpoint" => name,
+                "token" => token, "result" => result)
+            .increment(1);
+        }
         if let Some(verdict) = verdict {
             counter!("qcc_failures_total", "cluster" => cluster.clone(), "endpoint" => name,
                 "kind" => verdict.kind.as_str(), "class" => verdict.kind.class().as_str(),
@@ -309,6 +377,11 @@ fn count(record: &Record) {
         counter!("qcc_bindings_total", "cluster" => cluster, "transition" => binding.as_str())
             .increment(1);
     }
+}
+
+/// Whether the credentials of `endpoint` come from a pool.
+fn is_pooled(endpoint: &Endpoint) -> bool {
+    endpoint.needs_credential() && endpoint.credential().is_none()
 }
 
 fn left_out(cluster: &SharedString, reason: &'static str, times: u32) {
@@ -337,7 +410,7 @@ impl fmt::Debug for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::fake;
+    use crate::admin::{Operations as _, fake};
     use crate::explain::samples;
     use crate::history::Store;
 
@@ -346,7 +419,7 @@ mod tests {
     }
 
     fn lines(metrics: &Metrics, endpoints: &[EndpointView]) -> Vec<String> {
-        let text = metrics.render(endpoints, &[], &off());
+        let text = metrics.render(endpoints, &[], &[], &off());
         text.lines().map(str::to_owned).collect()
     }
 
@@ -381,6 +454,37 @@ mod tests {
         }
     }
 
+    // TOK-32
+    #[test]
+    fn limits_switches_and_refreshes_of_tokens_are_counted_by_their_names() {
+        let metrics = Metrics::new();
+        let mut record = samples::failed_over();
+        let pooled = Endpoint::new("relay", "https://relay.example".parse().unwrap());
+        record.visits[1].endpoint = Some(Arc::new(pooled.with_token_pool()));
+        metrics.finished(Arc::new(record));
+        let (fake, _) = fake::Fake::usual().with_pool("official").admin();
+        let text = metrics.render(&[], &fake.pools(fake::date()), &[], &off());
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let relay = r#"cluster="claude",endpoint="relay""#;
+        let token = r#"cluster="claude",endpoint="official",token="Personal-2""#;
+        for line in [
+            format!("qcc_pool_switches_total{{{relay}}} 1"),
+            format!(r#"qcc_pool_limits_total{{{relay},token="main"}} 1"#),
+            format!(r#"qcc_pool_sends_total{{{relay},token="main",result="failed"}} 1"#),
+            format!(r#"qcc_pool_sends_total{{{relay},token="shared-2",result="clean"}} 1"#),
+            format!(r#"qcc_pool_refreshes_total{{{token},result="ok"}} 2"#),
+            format!(r#"qcc_pool_refreshes_total{{{token},result="failed"}} 1"#),
+            format!(r#"qcc_pool_token_state{{{token},state="cooling"}} 1"#),
+            format!(r#"qcc_pool_token_state{{{token},state="active"}} 0"#),
+        ] {
+            assert_has(&lines, &line);
+        }
+        assert!(
+            !text.contains(r#"endpoint="official",token="main""#),
+            "one key is no pool"
+        );
+    }
+
     // XPL-05
     #[test]
     fn what_a_client_can_invent_is_no_label() {
@@ -388,7 +492,7 @@ mod tests {
         for record in samples::all() {
             metrics.finished(Arc::new(record));
         }
-        let text = metrics.render(&[], &[], &off());
+        let text = metrics.render(&[], &[], &[], &off());
         assert!(text.contains("qcc_requests_total"), "{text}");
         for invented in ["claude-sonnet", "client-7", "0707", "sk-test"] {
             assert!(!text.contains(invented), "{invented} in {text}");
@@ -420,7 +524,7 @@ mod tests {
             let labels = format!(r#"cluster="claude",endpoint="{name}",endpoint_id="{id}""#);
             assert_has(&shown, &line.replace("ENDPOINT", &labels));
         }
-        assert!(!metrics.render(&[], &[], &off()).contains("relay"));
+        assert!(!metrics.render(&[], &[], &[], &off()).contains("relay"));
     }
 
     // STO-05
@@ -428,15 +532,19 @@ mod tests {
     fn what_the_store_lost_is_shown() {
         let metrics = Metrics::new();
         let mut store = off();
-        assert!(metrics.render(&[], &[], &store).contains("qcc_store_up 0"));
+        assert!(
+            metrics
+                .render(&[], &[], &[], &store)
+                .contains("qcc_store_up 0")
+        );
         assert!(
             !metrics
-                .render(&[], &[], &store)
+                .render(&[], &[], &[], &store)
                 .contains("qcc_store_lost_total")
         );
         "failing".clone_into(&mut store.state);
         (store.lost, store.pending) = (7, 256);
-        let text = metrics.render(&[], &[], &store);
+        let text = metrics.render(&[], &[], &[], &store);
         for line in [
             "qcc_store_up 0",
             "qcc_store_lost_total 7",

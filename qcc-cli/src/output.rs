@@ -28,7 +28,7 @@ pub(crate) enum Exit {
     Listen = 4,
     /// No proxy runs at the admin address.
     NotRunning = 5,
-    /// There is no cluster, endpoint, session or request of that name.
+    /// There is no cluster, endpoint, session, request or token of that name.
     Unknown = 6,
 }
 
@@ -43,7 +43,7 @@ impl Exit {
         (Self::NotRunning, "the proxy does not run"),
         (
             Self::Unknown,
-            "no cluster, endpoint, session or request has that name",
+            "no cluster, endpoint, session, request or token has that name",
         ),
     ];
 }

@@ -318,12 +318,13 @@ fn changed_tokens_are_used_after_a_reload_and_the_others_keep_their_limits() {
 }
 
 /// What only looks, with what it needs.
-const LOOKS: [&[&str]; 7] = [
+const LOOKS: [&[&str]; 8] = [
     &["cluster", "list"],
     &["cluster", "status", "c"],
     &["endpoint", "list"],
     &["breaker", "status"],
     &["session", "list"],
+    &["token", "status"],
     &["requests"],
     &["explain"],
 ];
@@ -361,6 +362,8 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
             "/metrics",
             "/admin/v1/endpoints",
             "/admin/v1/clusters/c",
+            "/admin/v1/tokens",
+            "/admin/v1/tokens/test",
             "/admin/v1/requests",
         ] {
             let answer = world.get(path);
@@ -370,4 +373,61 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
         assert_no_secret(&world.proxy.first);
         assert_no_secret(&world.proxy.log());
     }
+}
+
+// CLI-13, CLI-14, CLI-20, TOK-28, XPL-02
+#[test]
+fn a_refused_token_is_seen_tested_explained_and_recovered() {
+    let tokens =
+        "{ personal: [sk-test-personal-1, sk-test-personal-2], max_failures: 7, inactive_for: 1m }";
+    let world = World::new("operate", "keys:sk-test-personal-2", tokens);
+    let (code, test, _) = world.run(&["token", "test", "pooled"]);
+    assert_eq!(code, 0, "{test}");
+    for part in [
+        "2 personal, 0 shared, 0 anonymous, as configured",
+        "a request would try Personal-1, Personal-2",
+        "7 in a row make it inactive for 1m",
+        "Nothing was sent.",
+    ] {
+        assert!(test.contains(part), "{part} in {test}");
+    }
+    assert!(world.send(false).starts_with("HTTP/1.1 200"));
+    assert!(world.send(true).starts_with("HTTP/1.1 200"));
+
+    let (code, test, _) = world.run(&["token", "test", "--json"]);
+    let test: Value = serde_json::from_str(&test).unwrap();
+    assert_eq!((code, &test[0]["ok"]), (1, &false.into()), "{test}");
+    let (_, status, _) = world.run(&["token", "status", "--json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status[0]["active"], &status[0]["failed"]),
+        (&1.into(), &1.into())
+    );
+    let token = &status[0]["tokens"][0];
+    assert_eq!(
+        (&token["name"], &token["state"]),
+        (&"Personal-1".into(), &"refused".into())
+    );
+    let (_, requests, _) = world.run(&["requests", "--json"]);
+    let requests: Value = serde_json::from_str(&requests).unwrap();
+    let (_, story, _) = world.run(&["explain", requests[0]["id"].as_str().unwrap()]);
+    assert!(
+        story.contains("credential Personal-2 (Personal-1 is refused)"),
+        "{story}"
+    );
+    let (_, story, _) = world.run(&["explain", requests[1]["id"].as_str().unwrap()]);
+    assert!(story.contains("next credential Personal-2"), "{story}");
+
+    let recover = ["token", "recover", "Personal-1", "--endpoint", "c/pooled"];
+    let (code, told, _) = world.run(&recover);
+    assert!(
+        code == 0 && told.contains("Personal-1 may be used again."),
+        "{told}"
+    );
+    let (code, told, _) = world.run(&recover);
+    assert!(code == 0 && told.contains("nothing changed"), "{told}");
+    assert_eq!(world.run(&["token", "recover", "Personal-9"]).0, 6);
+    let metrics = world.get("/metrics");
+    let switches = r#"qcc_pool_switches_total{cluster="c",endpoint="pooled"} 1"#;
+    assert!(metrics.contains(switches), "{metrics}");
 }

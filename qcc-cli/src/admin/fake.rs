@@ -10,6 +10,7 @@ use qcc_core::record::{RecordSink as _, SessionHash};
 use qcc_core::time::{SystemTime, WallClock};
 
 use super::checks::{CheckView, Checked, RecoveryView};
+use super::pool::{Check, PoolTest, PoolView, TokenView};
 use super::view::{
     BreakerView, ClientView, ClusterView, EndpointView, LastFailureView, MarkView, OutView,
     SessionStatsView, SessionView,
@@ -186,6 +187,8 @@ pub(crate) struct Fake {
     clients: Vec<ClientView>,
     /// What is bound.
     pub(crate) sessions: Mutex<Vec<SessionView>>,
+    /// The token pools.
+    pools: Mutex<Vec<PoolView>>,
     /// What a reload answers; without it there is nothing to reload.
     reload: Option<Result<Vec<Change>, Failure>>,
 }
@@ -248,6 +251,43 @@ impl Fake {
             sessions: bound.count(),
         });
         drop(sessions);
+        self
+    }
+
+    /// The same with a pool of three tokens at `endpoint` of the first cluster: one is well, one
+    /// cools down, one was refused.
+    pub(crate) fn with_pool(self, endpoint: &str) -> Self {
+        let of = samples::endpoint(endpoint, &format!("https://{endpoint}.example"));
+        let token = |name: &str, state: &str, until: Option<u64>| TokenView {
+            name: name.to_owned(),
+            tier: "personal".to_owned(),
+            state: state.to_owned(),
+            until: until.map(seconds),
+            limited: Vec::new(),
+            failures: u32::from(state != "active"),
+            last_use: Some(date()),
+            refreshable: true,
+            refreshes: 2,
+            failed_refreshes: 1,
+            expires: Some(seconds(3_600)),
+            trouble: (state == "refused").then(|| "invalid_grant: log in again".to_owned()),
+        };
+        self.pools.lock().unwrap().push(PoolView {
+            cluster: self.clusters[0].clone(),
+            endpoint: endpoint.to_owned(),
+            endpoint_id: of.id().to_string(),
+            total: 3,
+            active: 1,
+            failed: 1,
+            personal: 3,
+            shared: 0,
+            anonymous: 0,
+            tokens: vec![
+                token("Personal-1", "active", None),
+                token("Personal-2", "cooling", Some(30)),
+                token("Personal-3", "refused", None),
+            ],
+        });
         self
     }
 
@@ -383,6 +423,42 @@ impl Operations for Fake {
             Unbind::All => false,
         });
         before - sessions.len()
+    }
+
+    fn pools(&self, _: Date) -> Vec<PoolView> {
+        self.pools.lock().unwrap().clone()
+    }
+
+    fn recover_tokens(&self, member: &Member, token: Option<&str>) -> Option<Vec<String>> {
+        let mut pools = self.pools.lock().unwrap();
+        let of = |pool: &&mut PoolView| pool.endpoint == *member.name;
+        let pool = pools.iter_mut().find(of)?;
+        let waiting = pool.waiting(token);
+        for token in &mut pool.tokens {
+            if waiting.contains(&token.name) {
+                "active".clone_into(&mut token.state);
+            }
+        }
+        Some(waiting)
+    }
+
+    fn test_tokens(&self, member: &Member, _: Date) -> Option<PoolTest> {
+        let check = |name: &str, ok: bool| Check {
+            check: name.to_owned(),
+            ok,
+            found: "what was found, in words that may take more than one line of a terminal that \
+                    is as narrow as this one"
+                .to_owned(),
+        };
+        let pool = self.pools.lock().unwrap();
+        let pool = pool.iter().find(|pool| pool.endpoint == *member.name)?;
+        Some(PoolTest {
+            cluster: pool.cluster.clone(),
+            endpoint: pool.endpoint.clone(),
+            endpoint_id: pool.endpoint_id.clone(),
+            ok: pool.failed == 0,
+            checks: vec![check("order", true), check("health", pool.failed == 0)],
+        })
     }
 
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {

@@ -10,10 +10,11 @@ use qcc_core::affinity::Bound;
 use qcc_core::endpoint::EndpointId;
 use qcc_core::facts::ClientId;
 use qcc_core::failover::{EndpointHandle, EndpointStatus};
-use qcc_core::time;
+use qcc_core::time::{self, SystemClock, WallClock as _};
 use tokio::task::JoinSet;
 
 use super::checks::Checked;
+use super::pool::{PoolTest, PoolView};
 use super::view::{
     BreakerView, ClientView, ClusterView, DuplicateView, EndpointView, LastFailureView, MarkView,
     OutView, RecoveryView, SessionStatsView, SessionView,
@@ -219,6 +220,44 @@ impl Operations for Live {
             }
         };
         generation.clusters.iter().map(unbind).sum()
+    }
+
+    fn pools(&self, now: Date) -> Vec<PoolView> {
+        self.running.current().pools(&Anchor {
+            instant: time::now(),
+            date: now,
+        })
+    }
+
+    fn recover_tokens(&self, member: &Member, token: Option<&str>) -> Option<Vec<String>> {
+        let handle = self.endpoint(member)?;
+        // What they wait for has no date here.
+        let waiting = PoolView::of(
+            &member.cluster,
+            &handle,
+            &Anchor {
+                instant: time::now(),
+                date: SystemClock.now().into(),
+            },
+        )?
+        .waiting(token);
+        handle.recover_tokens(token);
+        Some(waiting)
+    }
+
+    fn test_tokens(&self, member: &Member, now: Date) -> Option<PoolTest> {
+        let generation = self.running.current();
+        let mut clusters = generation.clusters.iter();
+        let cluster = clusters.find(|cluster| cluster.name == member.cluster)?;
+        let configured = cluster.config.tokens.get(&member.id)?;
+        let handle = cluster.handle.endpoint(member.id)?;
+        let instant = time::now();
+        let pool = PoolView::of(&member.cluster, &handle, &Anchor { instant, date: now })?;
+        Some(PoolTest::of(
+            &pool,
+            &handle.tokens().rehearse(instant),
+            configured,
+        ))
     }
 
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>> {

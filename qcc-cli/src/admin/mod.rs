@@ -56,6 +56,7 @@ use tower::ServiceExt as _;
 
 use self::checks::Checked;
 use self::member::{operated, resolve};
+use self::pool::{PoolTest, PoolView};
 use self::refusal::{REQUEST_ID, Refusal};
 use self::view::{
     ClientView, ClusterStatus, ClusterView, EndpointView, Page, Readiness, Reloaded, RequestView,
@@ -116,6 +117,13 @@ pub(crate) trait Operations: Send + Sync + 'static {
     fn credentials(&self) -> BTreeMap<String, u32>;
     /// Removes bindings. How many there were.
     fn unbind(&self, what: &Unbind) -> usize;
+    /// The token pools of all clusters at `now`, in the order of the configuration.
+    fn pools(&self, now: Date) -> Vec<PoolView>;
+    /// Uses tokens of `member` again that were refused or are inactive: the one of this name, or
+    /// all. Which there were; `None` if it has no pool.
+    fn recover_tokens(&self, member: &Member, token: Option<&str>) -> Option<Vec<String>>;
+    /// Checks the pool of `member` without sending anything; `None` if it has none.
+    fn test_tokens(&self, member: &Member, now: Date) -> Option<PoolTest>;
     /// Reads the configuration again and tells what is different now; `None` if it came from no
     /// place where it could be read again. Blocks.
     fn reload(&self) -> Option<Result<Vec<Change>, Failure>>;
@@ -325,10 +333,11 @@ async fn metrics(State(admin): State<Admin>) -> ([(HeaderName, HeaderValue); 1],
         .iter()
         .filter_map(|member| admin.operations.status(member, now))
         .collect();
+    let pools = admin.operations.pools(now);
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     let clients = admin.operations.clients();
     let store = admin.history.store().view(now);
-    let rendered = admin.metrics.render(&endpoints, &clients, &store);
+    let rendered = admin.metrics.render(&endpoints, &pools, &clients, &store);
     ([(CONTENT_TYPE, text)], rendered)
 }
 

@@ -6,7 +6,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 
 use super::signature::{Describe, Signature};
-use super::{Admin, checks, history, operate, sessions, stats};
+use super::{Admin, checks, history, operate, pool, sessions, stats};
 
 /// One route.
 #[derive(Clone)]
@@ -200,6 +200,21 @@ pub(crate) fn routes() -> Vec<Route> {
             "/admin/v1/session-stats",
             sessions::stats,
             "How many sessions are bound, in each cluster.",
+        ),
+        get(
+            "/admin/v1/tokens",
+            pool::list,
+            "The token pools with the state of each token, by its name.",
+        ),
+        get(
+            "/admin/v1/tokens/test",
+            pool::test,
+            "Checks the pools without sending anything.",
+        ),
+        post(
+            "/admin/v1/tokens/recover",
+            pool::recover,
+            "Uses tokens again that were refused or are inactive.",
         ),
         post(
             "/admin/v1/reload",

@@ -64,7 +64,7 @@ async fn an_unknown_route_is_answered_with_its_path_and_the_known_routes() {
 #[tokio::test]
 async fn every_route_of_the_table_is_served_with_its_method_only() {
     let fake = Fake::usual().with_session("sess-1", "relay");
-    let fake = fake.with_client("laptop", 0, None);
+    let fake = fake.with_client("laptop", 0, None).with_pool("official");
     let (_, router, _kept) = fake.with_reload(Ok(Vec::new())).with_history().await;
     let document = fetch(&router, "/admin/v1/openapi.json").await;
     for route in routes() {

@@ -23,6 +23,7 @@ pub(crate) mod session;
 pub(crate) mod simulate;
 pub(crate) mod stats;
 pub(crate) mod store;
+pub(crate) mod token;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Session(args) => session::run(args, global, &environment),
         Command::Logs(args) => logs::run(args, global, &environment),
         Command::Stats(args) => stats::run(args, global, &environment),
+        Command::Token(args) => token::run(args, global, &environment),
         Command::Refresh(args) => refresh::run(args, global, &environment),
         Command::Metrics(args) => metrics::run(args, global, &environment),
         Command::Store(args) => store::run(args, global, &environment),

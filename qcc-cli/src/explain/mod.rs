@@ -127,6 +127,8 @@ pub(crate) struct SendStory {
     pub(crate) kind: String,
     /// The name of the credential.
     pub(crate) credential: Option<String>,
+    /// The credentials that would have been used before it, if they could be.
+    pub(crate) passed_over: Vec<PassedOver>,
     /// When it began.
     pub(crate) at_ms: f64,
     /// When the first byte of its body came, from its own start.
@@ -143,6 +145,17 @@ pub(crate) struct SendStory {
     pub(crate) refused: Option<String>,
     /// How it failed or broke.
     pub(crate) failure: Option<Failure>,
+}
+
+/// A credential that could not be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct PassedOver {
+    /// Its name.
+    pub(crate) name: String,
+    /// `cooling`, `inactive` or `refused`.
+    pub(crate) state: String,
+    /// Until when, if it ends by itself.
+    pub(crate) until: Option<Date>,
 }
 
 /// A verdict.
@@ -322,10 +335,16 @@ impl SendStory {
             SendResult::Committed => ("committed", None, None),
             _ => ("pending", None, None),
         };
+        let passed_over = send.passed_over.iter().map(|passed| PassedOver {
+            name: passed.name.to_string(),
+            state: passed.state.to_owned(),
+            until: passed.until.map(|until| now.date_of(until)),
+        });
         Self {
             number,
             kind: send.kind.to_string(),
             credential: send.credential.as_deref().map(str::to_owned),
+            passed_over: passed_over.collect(),
             at_ms: millis(send.started),
             first_byte_ms: send.first_byte.map(millis),
             status: send.status.map(|status| status.as_u16()),
@@ -450,6 +469,7 @@ mod tests {
                 "number": 1,
                 "kind": "first",
                 "credential": "main",
+                "passed_over": [],
                 "at_ms": 1.0,
                 "first_byte_ms": null,
                 "status": 529,
@@ -467,6 +487,10 @@ mod tests {
             })
         );
         assert_eq!(data["visits"][1]["sends"][1]["kind"], "rotation");
+        assert_eq!(
+            data["visits"][1]["sends"][1]["passed_over"][0],
+            json!({ "name": "shared-1", "state": "cooling", "until": "2026-01-31T08:00:10.250Z" })
+        );
         assert_eq!(data["visits"][1]["sends"][1]["first_byte_ms"], 310.0);
         assert_eq!(data["visits"][1]["sends"][1]["bytes"], 18_637);
         assert_eq!(data["committed_at_ms"], 1_170.0);

@@ -10,8 +10,8 @@ use qcc_core::exchange::SendKind;
 use qcc_core::facts::Dialect;
 use qcc_core::failure::{Kind, Verdict, Wait};
 use qcc_core::record::{
-    Answer, Fate, LeftOut, Record, SendRecord, SendResult, SessionHash, Tier, Transition, Usage,
-    VisitRecord,
+    Answer, Fate, LeftOut, PassedOver, Record, SendRecord, SendResult, SessionHash, Tier,
+    Transition, Usage, VisitRecord,
 };
 use qcc_core::time::{Duration, Instant, SystemTime};
 
@@ -109,6 +109,10 @@ pub(crate) fn failed_over() -> Record {
     let limited = failed(Kind::RateLimit, Some(30_852), None);
     let mut answered = send(SendKind::Rotation, 860, Some(200), 3_450, SendResult::Clean);
     answered.credential = Some("shared-2".into());
+    let until = Some(origin() + ms(10_000));
+    answered
+        .passed_over
+        .push(PassedOver::new("shared-1".into(), "cooling", until));
     answered.first_byte = Some(ms(310));
     answered.bytes = 18_637;
     let mut second = visit(

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::{Explanation, Failure, Named, Out, Preference, SendStory, Tokens, VisitStory, because};
+use super::{
+    Explanation, Failure, Named, Out, PassedOver, Preference, SendStory, Tokens, VisitStory,
+    because,
+};
 use crate::moment::{Date, brief, grouped, size};
 use crate::output::{BAD, GOOD, STRONG as HEADING};
 use crate::paragraph;
@@ -248,6 +251,7 @@ fn sent(send: &SendStory, start: Date) -> String {
         _ => format!(", credential{name}"),
     };
     text.push_str(&with);
+    text.push_str(&passed_over(&send.passed_over, start));
     text.push_str(": ");
     let took = brief(send.duration_ms);
     let status = send
@@ -284,6 +288,19 @@ fn sent(send: &SendStory, start: Date) -> String {
         }
     }
     text + "."
+}
+
+/// Why it was not the turn of others.
+fn passed_over(passed_over: &[PassedOver], start: Date) -> String {
+    let passed = |one: &PassedOver| {
+        let PassedOver { name, state, until } = one;
+        format!("{name} is {state}{}", self::until(*until, start))
+    };
+    let passed: Vec<_> = passed_over.iter().map(passed).collect();
+    match &*passed {
+        [] => String::new(),
+        passed => format!(" ({})", passed.join(", ")),
+    }
 }
 
 /// The bytes of an answer.
@@ -402,8 +419,8 @@ Visit 2, at +850 ms
       was passed over, excluded: it failed in this request before.
   Send 2 at +851 ms, credential main: failed with 429 after 9 ms, rate_limit/rate_limit, blamed on
       the credential, which rests until 08:00:31 UTC (+30.9 s).
-  Send 3 at +860 ms, next credential shared-2: 200, ended well after 3.45 s; first byte after 310
-      ms; 18.2 KiB to the client.
+  Send 3 at +860 ms, next credential shared-2 (shared-1 is cooling until 08:00:10 UTC (+10 s)): 200,
+      ended well after 3.45 s; first byte after 310 ms; 18.2 KiB to the client.
 
 In the end
   Committed at +1.17 s: from here on no other endpoint could take over.

@@ -34,6 +34,8 @@ pub(super) struct Slot {
     last_failure: Option<Instant>,
     last_use: Option<Instant>,
     trouble: Trouble,
+    /// Refreshes that gave a credential, and those that did not.
+    refreshes: (u64, u64),
 }
 
 impl Slot {
@@ -123,7 +125,17 @@ impl Slot {
         self.trouble = None;
     }
 
+    /// How many refreshes gave a credential, and how many did not.
+    pub(super) const fn refreshes(&self) -> (u64, u64) {
+        self.refreshes
+    }
+
+    pub(super) fn refresh_failed(&mut self) {
+        self.refreshes.1 += 1;
+    }
+
     pub(super) fn refreshed(&mut self) {
+        self.refreshes.0 += 1;
         self.unrefreshed = None;
         self.trouble = None;
     }

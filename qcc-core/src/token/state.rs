@@ -14,7 +14,7 @@ use crate::failure::{Blame, Kind, Verdict};
 use crate::time::Instant;
 
 /// What is known of the credentials of one endpoint.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ring {
     slots: Box<[Slot]>,
     /// The tiers that have any, best first.
@@ -279,6 +279,7 @@ impl Ring {
         now: Instant,
     ) -> Option<Transition> {
         let slot = &mut self.slots[index];
+        slot.refresh_failed();
         if error.is_permanent() {
             slot.refused(Some(error.text().clone()), now)
         } else {

@@ -26,6 +26,10 @@ pub struct TokenStatus {
     pub last_use: Option<Instant>,
     /// Whether it is got and renewed by a refresh.
     pub refreshable: bool,
+    /// How many refreshes gave a credential.
+    pub refreshes: u64,
+    /// How many did not.
+    pub failed_refreshes: u64,
     /// How long what is held is good for, if it ages.
     pub lifetime: Option<Lifetime>,
     /// What is the matter with its refresh: why the last one failed, or else what its
@@ -36,6 +40,7 @@ pub struct TokenStatus {
 impl TokenStatus {
     pub(super) fn of(seat: &Seat, slot: &Slot, now: Instant) -> Self {
         let source = &seat.supply.source;
+        let (refreshes, failed_refreshes) = slot.refreshes();
         Self {
             name: seat.name.clone(),
             tier: seat.tier,
@@ -43,6 +48,8 @@ impl TokenStatus {
             limited: slot.families(now).collect(),
             failures: slot.failures(),
             last_use: slot.last_use(),
+            refreshes,
+            failed_refreshes,
             refreshable: source.is_refreshable(),
             lifetime: source.lifetime(),
             trouble: slot.trouble().cloned().or_else(|| source.trouble()),
