@@ -16,6 +16,8 @@ use std::time::Duration;
 use assert_cmd::cargo::cargo_bin;
 use qcc_core::time::Instant;
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqliteConnection};
 
 /// How often the log is written, as it is documented.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -159,6 +161,10 @@ impl Proxy {
         let (code, text) = self.run(&[args, &["--json"]].concat());
         assert_eq!(code, 0, "{text}");
         serde_json::from_str(&text).unwrap()
+    }
+
+    fn endpoint(&self) -> Value {
+        self.json(&["endpoint", "list"])[0].clone()
     }
 
     fn store(&self) -> Value {
@@ -314,6 +320,55 @@ fn twenty_kills_under_load_lose_what_was_not_written_and_nothing_else() {
     assert_eq!(opened.into_inner(), 20);
 }
 
+// SEL-15, SEL-14, SEL-13
+#[test]
+fn a_refused_endpoint_is_out_after_a_kill_until_it_is_enabled() {
+    let world = World::new("refused", "slow:700ms,1ms @2 status:401 @3 ok", "");
+    let mut proxy = world.start();
+    let mut slow = proxy.client();
+    thread::scope(|scope| {
+        let slow = scope.spawn(move || slow.ask("slow"));
+        while proxy.endpoint()["in_flight"] == 0 {
+            thread::yield_now();
+        }
+        assert_ne!(proxy.ask("refused"), 200);
+        assert!(!slow.is_finished());
+        assert_eq!(slow.join().unwrap(), Some(200), "an old success");
+    });
+    let before = proxy.endpoint();
+    assert_eq!(before["auth_failed"], true, "{before}");
+    proxy.process.kill();
+
+    let mut proxy = world.start();
+    let after = proxy.endpoint();
+    assert_eq!(after["auth_failed"], true, "{after}");
+    assert_eq!(after["enabled"], false);
+    assert_eq!(after["out"]["reason"], "auth_failed");
+    assert_eq!(after["last_failure"]["status"], 401);
+    assert_eq!(after["last_failure"]["request_id"], "refused");
+    let second =
+        |endpoint: &Value| endpoint["last_failure"]["at"].as_str().unwrap()[..17].to_owned();
+    assert_eq!(second(&after), second(&before), "to the minute");
+    assert_eq!(proxy.ask("early"), 503);
+    assert!(
+        world.log().contains("as before the restart"),
+        "{}",
+        world.log()
+    );
+    let (code, text) = proxy.run(&["endpoint", "enable", "a"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(proxy.ask("next"), 200);
+    proxy.process.kill();
+    let mut proxy = world.start();
+    assert_eq!(proxy.endpoint()["enabled"], true);
+    assert_eq!(proxy.ask("after"), 200);
+    // What an operator switches survives as well.
+    assert_eq!(proxy.run(&["endpoint", "disable", "a"]).0, 0);
+    proxy.process.kill();
+    let proxy = world.start();
+    assert_eq!(proxy.endpoint()["out"]["reason"], "disabled");
+}
+
 /// Waits for something that happens within seconds.
 fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let begun = now();
@@ -321,6 +376,47 @@ fn until(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(now() - begun < Duration::from_secs(30), "{what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+// STO-05
+#[test]
+fn while_another_program_locks_the_file_no_request_fails_and_the_loss_is_shown() {
+    let world = World::new("locked", "ok", "");
+    let mut proxy = world.start();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut holder: SqliteConnection = runtime
+        .block_on(SqliteConnectOptions::new().filename(world.file()).connect())
+        .unwrap();
+    let mut lock = |sql: &'static str| {
+        runtime
+            .block_on(sqlx::raw_sql(sql).execute(&mut holder))
+            .unwrap();
+    };
+    lock("BEGIN EXCLUSIVE");
+    let mut shown = Value::Null;
+    let answered = load(&mut proxy, "locked", Duration::from_secs(10), |proxy| {
+        shown = proxy.store();
+    });
+    assert_eq!(shown["state"], "failing", "{shown}");
+    assert!(
+        shown["reason"].as_str().unwrap().contains("locked"),
+        "{shown}"
+    );
+    let counted =
+        |store: &Value| store["pending"].as_u64().unwrap() + store["lost"].as_u64().unwrap();
+    assert!(counted(&shown) + 4 >= answered.len() as u64, "{shown}");
+    assert_eq!(shown["written"], 0);
+    assert!(proxy.endpoint()["total"].as_u64().unwrap() >= answered.len() as u64);
+    lock("ROLLBACK");
+    until("it is written again", || proxy.store()["state"] == "open");
+    until("nothing waits", || proxy.store()["pending"] == 0);
+    let after = proxy.store();
+    let all = after["written"].as_u64().unwrap() + after["lost"].as_u64().unwrap();
+    assert_eq!(all, answered.len() as u64, "{after}");
+    let log = world.log();
+    assert_eq!(log.matches("nothing can be written").count(), 1, "{log}");
 }
 
 // STO-05

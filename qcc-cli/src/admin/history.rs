@@ -71,20 +71,20 @@ impl Asked {
 
 impl Admin {
     fn sqlite(&self) -> Result<&Sqlite, Refusal> {
-        let (status, message) = match self.history.store() {
+        let (message, status) = match self.history.store() {
             Store::Open(open) => return Ok(&open.sqlite),
             Store::Off => (
-                StatusCode::CONFLICT,
                 "This proxy keeps no history: `store.enabled` is false, or it runs for one \
                  command."
                     .to_owned(),
+                StatusCode::CONFLICT,
             ),
             Store::Missing { file, reason } => (
-                StatusCode::SERVICE_UNAVAILABLE,
                 format!(
                     "This proxy runs without history: {} {reason}.",
                     file.display()
                 ),
+                StatusCode::SERVICE_UNAVAILABLE,
             ),
         };
         Err(Refusal::new(status, "history_unavailable", message))

@@ -22,11 +22,15 @@ const LONGEST_REASON: usize = 200;
 type Done = Result<Json<Switched>, Refusal>;
 
 pub(super) async fn enable(State(admin): State<Admin>, name: Name) -> Done {
-    admin.operate(&named(name)?, &Operation::Enable)
+    let done = admin.operate(&named(name)?, &Operation::Enable);
+    admin.history.store().kept().await;
+    done
 }
 
 pub(super) async fn disable(State(admin): State<Admin>, name: Name) -> Done {
-    admin.operate(&named(name)?, &Operation::Disable)
+    let done = admin.operate(&named(name)?, &Operation::Disable);
+    admin.history.store().kept().await;
+    done
 }
 
 pub(super) async fn clear_limit(State(admin): State<Admin>, name: Name) -> Done {

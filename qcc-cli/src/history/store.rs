@@ -18,6 +18,9 @@ use crate::output::{Exit, Failure};
 /// So long the last writing may take when the proxy ends.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 
+/// So long an operator waits until a switch is written.
+const KEEPING: Duration = Duration::from_secs(2);
+
 /// What is behind the ring of the last records.
 #[derive(Clone)]
 pub(crate) enum Store {
@@ -129,6 +132,14 @@ impl Store {
         match self {
             Self::Open(open) => Some(open.sqlite.cluster(name.clone())),
             Self::Off | Self::Missing { .. } => None,
+        }
+    }
+
+    /// Ready when what an operator switched is written, or when that takes too long.
+    pub(crate) async fn kept(&self) {
+        if let Self::Open(open) = self {
+            // What cannot be written yet is told by the status of the store.
+            let _ = timeout(KEEPING, open.sqlite.flush()).await;
         }
     }
 
