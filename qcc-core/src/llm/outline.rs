@@ -1,10 +1,9 @@
 //! Reads a few members out of a large JSON document.
 //!
 //! A request has up to megabytes of text and tools of which nobody asks anything. serde_json
-//! checks each byte of what it skips; this looks for the end of it, at the speed at which memory
-//! is searched for quotation marks. What is skipped may therefore be no JSON, as long as its
-//! strings and brackets are closed: good enough for facts, and for nothing else. What is read is
-//! read as by serde_json.
+//! checks each byte of what it skips; this looks for the end of it and sees quotation marks and
+//! brackets only. What is skipped may therefore be no JSON, as long as its strings and brackets
+//! are closed: good enough for facts, and for nothing else. What is read is read as by serde_json.
 
 use memchr::memchr;
 use serde::de::value::BorrowedStrDeserializer;
@@ -76,7 +75,7 @@ impl<'de> Reader<'de> {
         let start = self.at + 1;
         let mut from = start;
         loop {
-            let end = from + memchr(b'"', &self.json[from..]).ok_or_else(ended)?;
+            let end = from + quote(&self.json[from..]).ok_or_else(ended)?;
             let before = self.json[start..end].iter().rev();
             let escapes = before.take_while(|byte| **byte == b'\\').count();
             from = end + 1;
@@ -119,6 +118,27 @@ impl<'de> Reader<'de> {
 #[cold]
 fn ended() -> Error {
     Error::custom("the document ends too early")
+}
+
+/// Where the first quotation mark is. Code has one every few words, too close for a search that
+/// has to be called: this looks at 8 bytes at a time and is inlined.
+#[inline]
+fn quote(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut chunks = bytes.chunks_exact(8);
+    let mut at = 0;
+    for chunk in chunks.by_ref() {
+        let chunk: [u8; 8] = chunk.try_into().unwrap_or_default();
+        // A byte becomes 0 where there is a mark, and the lowest one of those borrows first.
+        let rest = u64::from_le_bytes(chunk) ^ (ONES * u64::from(b'"'));
+        let found = rest.wrapping_sub(ONES) & !rest & (ONES << 7);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let last = chunks.remainder().iter().position(|byte| *byte == b'"');
+    last.map(|last| at + last)
 }
 
 /// The text between the quotation marks of `string`, if it stands there as it is.
@@ -284,6 +304,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_first_mark_is_found(
+            bytes in prop::collection::vec(prop::sample::select(b"\0!\"#\xa2\xff".as_slice()), 0..40),
+        ) {
+            let first = bytes.iter().position(|byte| *byte == b'"');
+            prop_assert_eq!(quote(&bytes), first);
+        }
+
         #[test]
         fn a_document_is_read_as_by_serde_json(value in value(), pretty in any::<bool>()) {
             let json = match pretty {
