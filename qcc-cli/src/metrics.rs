@@ -7,19 +7,22 @@
 //! A label has few values: names of the configuration and closed lists. What a client can
 //! invent, a model for example, is none.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use http::StatusCode;
 use metrics::{
-    SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-    with_local_recorder,
+    Counter, Histogram, SharedString, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram, with_local_recorder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use qcc_core::endpoint::Endpoint;
 use qcc_core::exchange::SendKind;
-use qcc_core::failure::Class;
-use qcc_core::record::{Answer, Record, RecordSink, SendResult};
+use qcc_core::failure::{Class, Verdict};
+use qcc_core::record::{Answer, Record, RecordSink, SendRecord, SendResult};
+use qcc_core::time::Duration;
 
 use crate::admin::pool::PoolView;
 use crate::admin::view::{ClientView, EndpointView};
@@ -38,6 +41,7 @@ const UPKEEP_EVERY: u64 = 1_024;
 /// Counts finished requests.
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
+    known: AllKnown,
     finished: AtomicU64,
 }
 
@@ -48,6 +52,7 @@ impl Metrics {
         with_local_recorder(&recorder, describe_counts);
         Self {
             recorder,
+            known: AllKnown::default(),
             finished: AtomicU64::new(0),
         }
     }
@@ -283,82 +288,129 @@ fn show_store(store: &StoreView) {
     }
 }
 
-/// Counts one finished request.
-fn count(record: &Record) {
-    let cluster = record
-        .cluster
-        .clone()
-        .map_or(SharedString::const_str(""), SharedString::from);
-    let dialect = record.dialect.map_or("", |dialect| dialect.as_str());
-    let (outcome, code): (_, SharedString) = match record.answer {
-        Answer::Relayed { status } => ("relayed", status.as_str().to_owned().into()),
-        Answer::Interrupted { status, .. } => ("interrupted", status.as_str().to_owned().into()),
-        Answer::Failed(kind) => ("failed", name_of(kind).into()),
-        Answer::Canceled => ("canceled", "".into()),
-        _ => ("pending", "".into()),
-    };
-    counter!("qcc_requests_total", "cluster" => cluster.clone(), "dialect" => dialect,
-        "outcome" => outcome, "code" => code)
-    .increment(1);
-    histogram!("qcc_request_duration_seconds", "cluster" => cluster.clone(), "dialect" => dialect)
-        .record(record.duration);
-    if let Some(committed) = record.committed {
-        histogram!("qcc_commit_seconds", "cluster" => cluster.clone(), "dialect" => dialect)
-            .record(committed);
-        if record.visits.len() > 1 {
-            counter!("qcc_failovers_total", "cluster" => cluster.clone()).increment(1);
+/// One series that counts, by what its labels are made of. What a series does not have is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Series {
+    name: &'static str,
+    cluster: Option<Arc<str>>,
+    endpoint: Option<Arc<str>>,
+    token: Option<Arc<str>>,
+    status: Option<StatusCode>,
+    labels: [&'static str; 3],
+}
+
+/// A series that was used before.
+#[derive(Clone)]
+enum Known {
+    Counter(Counter),
+    Histogram(Histogram),
+}
+
+/// The series that were used before: finding one by the texts of its labels costs as much as all
+/// else that a finished request costs here. There are no more of them than the recorder has.
+#[derive(Default)]
+struct AllKnown(RwLock<HashMap<Series, Known>>);
+
+impl AllKnown {
+    /// What `series` is known as; the first time what `make` gives.
+    fn get(&self, series: Series, make: impl FnOnce(&Series) -> Known) -> Known {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&series) {
+            return known.clone();
         }
+        drop(known);
+        let new = make(&series);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(series).or_insert(new).clone()
+    }
+
+    fn count(&self, series: Series, times: u64, make: impl FnOnce(&Series) -> Counter) {
+        if let Known::Counter(counter) = self.get(series, |series| Known::Counter(make(series))) {
+            counter.increment(times);
+        }
+    }
+
+    fn sample(&self, series: Series, time: Duration, make: impl FnOnce(&Series) -> Histogram) {
+        let known = self.get(series, |series| Known::Histogram(make(series)));
+        if let Known::Histogram(histogram) = known {
+            histogram.record(time);
+        }
+    }
+}
+
+/// A label of which nothing may be known.
+fn label(text: Option<&Arc<str>>) -> SharedString {
+    text.map_or(SharedString::const_str(""), |text| {
+        SharedString::from(text.clone())
+    })
+}
+
+/// Counts one finished request.
+fn count(known: &AllKnown, record: &Record) {
+    let of_cluster = |name, labels| Series {
+        name,
+        cluster: record.cluster.clone(),
+        labels,
+        ..Series::default()
+    };
+    let dialect = record.dialect.map_or("", |dialect| dialect.as_str());
+    let (outcome, status, code) = match record.answer {
+        Answer::Relayed { status } => ("relayed", Some(status), ""),
+        Answer::Interrupted { status, .. } => ("interrupted", Some(status), ""),
+        Answer::Failed(kind) => ("failed", None, name_of(kind)),
+        Answer::Canceled => ("canceled", None, ""),
+        _ => ("pending", None, ""),
+    };
+    let series = Series {
+        status,
+        ..of_cluster("qcc_requests_total", [dialect, outcome, code])
+    };
+    known.count(series, 1, |series| {
+        let code = match status {
+            Some(status) => status.as_str().to_owned().into(),
+            None => SharedString::const_str(code),
+        };
+        counter!(series.name, "cluster" => label(series.cluster.as_ref()), "dialect" => dialect,
+            "outcome" => outcome, "code" => code)
+    });
+    let timed = |name, time| {
+        known.sample(of_cluster(name, [dialect, "", ""]), time, |series| {
+            histogram!(series.name, "cluster" => label(series.cluster.as_ref()),
+                "dialect" => dialect)
+        });
+    };
+    timed("qcc_request_duration_seconds", record.duration);
+    if let Some(committed) = record.committed {
+        timed("qcc_commit_seconds", committed);
+    }
+    // A series with one more label than the cluster.
+    let counted = |name, key: &'static str, value: &'static str, times| {
+        known.count(of_cluster(name, [key, value, ""]), times, |series| {
+            counter!(series.name, "cluster" => label(series.cluster.as_ref()), key => value)
+        });
+    };
+    if record.committed.is_some() && record.visits.len() > 1 {
+        known.count(
+            of_cluster("qcc_failovers_total", [""; 3]),
+            1,
+            |series| counter!(series.name, "cluster" => label(series.cluster.as_ref())),
+        );
     }
     for visit in &record.visits {
         for out in &visit.left_out {
-            left_out(&cluster, out.reason.as_str(), 1);
+            counted("qcc_left_out_total", "reason", out.reason.as_str(), 1);
         }
         for (reason, times) in visit.others.iter() {
-            left_out(&cluster, reason.as_str(), times);
+            counted(
+                "qcc_left_out_total",
+                "reason",
+                reason.as_str(),
+                times.into(),
+            );
         }
     }
     for (endpoint, send) in record.sends() {
-        let name = endpoint.map_or(SharedString::const_str(""), |endpoint| {
-            SharedString::from(endpoint.name().clone())
-        });
-        let (result, verdict) = match send.result {
-            SendResult::Clean => ("clean", None),
-            SendResult::Failed { verdict, .. } => ("failed", Some(verdict)),
-            SendResult::Broken(verdict) => ("broken", Some(verdict)),
-            SendResult::Refused(_) => ("refused", None),
-            SendResult::Canceled => ("canceled", None),
-            _ => ("pending", None),
-        };
-        counter!("qcc_sends_total", "cluster" => cluster.clone(), "endpoint" => name.clone(),
-            "send" => send.kind.as_str(), "result" => result)
-        .increment(1);
-        let token = send
-            .credential
-            .as_ref()
-            .filter(|_| endpoint.is_some_and(|one| is_pooled(one)));
-        if let Some(token) = token {
-            let token = SharedString::from(token.clone());
-            let (cluster, name) = (cluster.clone(), name.clone());
-            if send.kind == SendKind::Rotation {
-                counter!("qcc_pool_switches_total", "cluster" => cluster.clone(),
-                    "endpoint" => name.clone())
-                .increment(1);
-            }
-            if verdict.is_some_and(|verdict| verdict.kind.class() == Class::RateLimit) {
-                counter!("qcc_pool_limits_total", "cluster" => cluster.clone(),
-                    "endpoint" => name.clone(), "token" => token.clone())
-                .increment(1);
-            }
-            counter!("qcc_pool_sends_total", "cluster" => cluster, "endpoint" => name,
-                "token" => token, "result" => result)
-            .increment(1);
-        }
-        if let Some(verdict) = verdict {
-            counter!("qcc_failures_total", "cluster" => cluster.clone(), "endpoint" => name,
-                "kind" => verdict.kind.as_str(), "class" => verdict.kind.class().as_str(),
-                "blame" => verdict.blame.as_str())
-            .increment(1);
-        }
+        sent(known, record, endpoint.map(|endpoint| &**endpoint), send);
     }
     if let Some(usage) = record.usage {
         let told = [
@@ -368,14 +420,12 @@ fn count(record: &Record) {
         ];
         for (kind, tokens) in told {
             if let Some(tokens) = tokens {
-                counter!("qcc_tokens_total", "cluster" => cluster.clone(), "kind" => kind)
-                    .increment(tokens);
+                counted("qcc_tokens_total", "kind", kind, tokens);
             }
         }
     }
     if let Some(binding) = record.binding {
-        counter!("qcc_bindings_total", "cluster" => cluster, "transition" => binding.as_str())
-            .increment(1);
+        counted("qcc_bindings_total", "transition", binding.as_str(), 1);
     }
 }
 
@@ -384,14 +434,87 @@ fn is_pooled(endpoint: &Endpoint) -> bool {
     endpoint.needs_credential() && endpoint.credential().is_none()
 }
 
-fn left_out(cluster: &SharedString, reason: &'static str, times: u32) {
-    counter!("qcc_left_out_total", "cluster" => cluster.clone(), "reason" => reason)
-        .increment(times.into());
+/// Counts one request to an upstream.
+fn sent(known: &AllKnown, record: &Record, endpoint: Option<&Endpoint>, send: &SendRecord) {
+    let of_endpoint = |name, labels| Series {
+        name,
+        cluster: record.cluster.clone(),
+        endpoint: endpoint.map(|endpoint| endpoint.name().clone()),
+        labels,
+        ..Series::default()
+    };
+    let (result, verdict) = match send.result {
+        SendResult::Clean => ("clean", None),
+        SendResult::Failed { verdict, .. } => ("failed", Some(verdict)),
+        SendResult::Broken(verdict) => ("broken", Some(verdict)),
+        SendResult::Refused(_) => ("refused", None),
+        SendResult::Canceled => ("canceled", None),
+        _ => ("pending", None),
+    };
+    let kind = send.kind.as_str();
+    known.count(
+        of_endpoint("qcc_sends_total", [kind, result, ""]),
+        1,
+        |series| {
+            counter!(series.name, "cluster" => label(series.cluster.as_ref()),
+            "endpoint" => label(series.endpoint.as_ref()), "send" => kind, "result" => result)
+        },
+    );
+    if let Some(token) = &send.credential
+        && endpoint.is_some_and(is_pooled)
+    {
+        lent(known, send.kind, token, result, verdict, of_endpoint);
+    }
+    if let Some(verdict) = verdict {
+        let (kind, class) = (verdict.kind.as_str(), verdict.kind.class().as_str());
+        let blame = verdict.blame.as_str();
+        let series = of_endpoint("qcc_failures_total", [kind, class, blame]);
+        known.count(series, 1, |series| {
+            counter!(series.name, "cluster" => label(series.cluster.as_ref()),
+                "endpoint" => label(series.endpoint.as_ref()),
+                "kind" => kind, "class" => class, "blame" => blame)
+        });
+    }
+}
+
+/// Counts one send with a credential of a pool.
+fn lent(
+    known: &AllKnown,
+    kind: SendKind,
+    token: &Arc<str>,
+    result: &'static str,
+    verdict: Option<Verdict>,
+    of_endpoint: impl Fn(&'static str, [&'static str; 3]) -> Series,
+) {
+    let of_token = |name, labels| Series {
+        token: Some(token.clone()),
+        ..of_endpoint(name, labels)
+    };
+    if kind == SendKind::Rotation {
+        let series = of_endpoint("qcc_pool_switches_total", [""; 3]);
+        known.count(series, 1, |series| {
+            counter!(series.name, "cluster" => label(series.cluster.as_ref()),
+                "endpoint" => label(series.endpoint.as_ref()))
+        });
+    }
+    if verdict.is_some_and(|verdict| verdict.kind.class() == Class::RateLimit) {
+        known.count(of_token("qcc_pool_limits_total", [""; 3]), 1, |series| {
+            counter!(series.name, "cluster" => label(series.cluster.as_ref()),
+                "endpoint" => label(series.endpoint.as_ref()),
+                "token" => label(series.token.as_ref()))
+        });
+    }
+    let series = of_token("qcc_pool_sends_total", [result, "", ""]);
+    known.count(series, 1, |series| {
+        counter!(series.name, "cluster" => label(series.cluster.as_ref()),
+            "endpoint" => label(series.endpoint.as_ref()),
+            "token" => label(series.token.as_ref()), "result" => result)
+    });
 }
 
 impl RecordSink for Metrics {
     fn finished(&self, record: Arc<Record>) {
-        with_local_recorder(&self.recorder, || count(&record));
+        with_local_recorder(&self.recorder, || count(&self.known, &record));
         let finished = self.finished.fetch_add(1, Ordering::Relaxed) + 1;
         if finished.is_multiple_of(UPKEEP_EVERY) {
             self.recorder.handle().run_upkeep();
