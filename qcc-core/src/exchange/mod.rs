@@ -398,7 +398,11 @@ pub enum Exhausted {
 
 #[cfg(test)]
 mod tests {
+    use allocation_counter::measure;
+    use http::StatusCode;
+
     use super::*;
+    use crate::record::{Answer, SendResult, SessionHash, Usage};
     use crate::time::Duration;
 
     // RTY-09
@@ -432,5 +436,45 @@ mod tests {
             exchange.begin_send(SendKind::Rotation, now),
             Err(Exhausted::Deadline)
         );
+    }
+
+    // XPL-03
+    #[test]
+    fn recording_a_first_attempt_that_succeeds_allocates_the_record_alone() {
+        let exchange = Exchange::new(RequestId::random());
+        let endpoint = Endpoint::new("one", "https://h.example".parse().unwrap());
+        let (endpoint, cluster) = (Arc::new(endpoint), Arc::from("cluster"));
+        let credential = Some(Arc::from("key"));
+        let facts = Facts {
+            model: Some("m".into()),
+            ..Facts::default()
+        };
+        let now = time::now();
+        let noted = measure(|| {
+            exchange.set_facts(facts);
+            exchange.set_cluster(cluster);
+            exchange.limit(now + Duration::from_secs(600), 5);
+            exchange.note(Event::Session(SessionHash::of("s")), now);
+            exchange.begin_visit(SendKind::First, now).unwrap();
+            exchange.choose(Some(endpoint), Tier::Ready, Some(Fate::Honoured), now);
+            let leased = Event::Leased {
+                credential,
+                passed_over: Vec::new(),
+            };
+            exchange.note(leased, now);
+            exchange.note(Event::Status(StatusCode::OK), now);
+            exchange.note(Event::FirstByte, now);
+            exchange.note(Event::Usage(Usage::default()), now);
+            exchange.note(Event::Committed, now);
+            let (result, bytes) = (SendResult::Clean, 600);
+            exchange.note(Event::Ended { result, bytes }, now);
+            let status = StatusCode::OK;
+            exchange.note(Event::Answered(Answer::Relayed { status }), now);
+        });
+        assert_eq!(noted.count_total, 0);
+        let mut record = None;
+        let sealed = measure(|| record = exchange.seal(now));
+        assert_eq!(sealed.count_total, 1);
+        assert_eq!(record.unwrap().attempts(), 1);
     }
 }
