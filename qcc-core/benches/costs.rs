@@ -3,11 +3,6 @@
 //! ```sh
 //! cargo bench -p qcc-core --bench costs --features llm,simulate
 //! ```
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "what fails here ends the benchmark"
-)]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
