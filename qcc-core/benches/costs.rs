@@ -221,7 +221,7 @@ fn layers(c: &mut Criterion) {
         ErrorClassifyLayer::new(Arc::new(LlmClassifier::default()))
     );
     layer!("decode", DecodeLayer);
-    layer!("origin", OriginLayer::new(one.clone()));
+    layer!("origin", OriginLayer::new(one));
     let members = ["one", "two"].map(|name| {
         let gates: [Arc<dyn Available>; 3] = [
             Arc::new(health.clone()),
