@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, endpoint, explain, init, logs, metrics, probe, queue, refresh,
+    breaker, cluster, demo, doctor, endpoint, explain, init, logs, metrics, probe, queue, refresh,
     requests, run, session, simulate, stats, store, token,
 };
 use crate::output::Exit;
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Requests(requests::Args),
     /// Tell what became of a request, and why
     Explain(explain::Args),
+    /// Look for the cause of a failure, step by step
+    Doctor(doctor::Args),
     /// Print a script that completes commands and options in a shell
     Completions {
         /// The shell

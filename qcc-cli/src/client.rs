@@ -285,7 +285,7 @@ impl fmt::Debug for Client {
 }
 
 /// Where a listener at `listen` can be reached from this machine.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(match listen {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 mod completions;
 mod config;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod endpoint;
 pub(crate) mod explain;
 pub(crate) mod init;
@@ -67,6 +68,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Store(args) => store::run(args, global, &environment),
         Command::Requests(args) => requests::run(args, global, &environment),
         Command::Explain(args) => explain::run(args, global, &environment),
+        Command::Doctor(args) => doctor::run(args, global, &environment),
         Command::Completions { shell } => completions::run(*shell),
         Command::Openapi => openapi::run(),
         Command::Man => man::run(),

@@ -1,5 +1,6 @@
 //! The binary in front of simulated upstreams.
 
+mod handbook;
 mod hostile;
 mod service;
 
@@ -51,17 +52,17 @@ impl Drop for Qcc {
     }
 }
 
-/// Serves this configuration on a port.
-fn serve(config: &Path, port: &str) -> (Qcc, SocketAddr) {
+/// Serves this configuration on a port: where clients connect, and where the admin API is.
+fn serve(config: &Path, port: &str) -> (Qcc, [SocketAddr; 2]) {
     let args = ["serve", "--json", "--port", port, "--admin-port", "0"];
     let args = [&args[..], &["--config", config.to_str().unwrap()]].concat();
-    let (proxy, [address]) = Qcc::start(&args, ["\"listen\": \""]);
-    (proxy, address)
+    Qcc::start(&args, ["\"listen\": \"", "\"admin\": \""])
 }
 
 /// A proxy in front of simulated endpoints, best first.
 struct World {
     address: SocketAddr,
+    admin: SocketAddr,
     config: PathBuf,
     proxy: Qcc,
     _simulator: Qcc,
@@ -95,9 +96,10 @@ impl World {
         }
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.yaml"));
         fs::write(&path, config).unwrap();
-        let (proxy, address) = serve(&path, "0");
+        let (proxy, [address, admin]) = serve(&path, "0");
         Self {
             address,
+            admin,
             config: path,
             proxy,
             _simulator: simulator,

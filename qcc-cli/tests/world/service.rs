@@ -190,7 +190,7 @@ fn killed_in_the_middle_of_a_stream_it_serves_again_on_the_same_port() {
     world.proxy.0.kill().unwrap();
     world.proxy.0.wait().unwrap();
     let port = world.address.port().to_string();
-    let (again, address) = serve(&world.config, &port);
+    let (again, [address, _]) = serve(&world.config, &port);
     (world.proxy, world.address) = (again, address);
     assert!(world.ask(BODY).starts_with("HTTP/1.1 200"));
 }
