@@ -279,7 +279,7 @@ fn last_resort_and_restart_are_described() {
         "breakers",
         "cool-downs",
         "refused",
-        "switched on or off",
+        "switched off or on",
         "records",
     ] {
         assert!(lost.contains(word), "{word}");

@@ -128,6 +128,7 @@ pub(crate) struct SendStory {
     /// The name of the credential.
     pub(crate) credential: Option<String>,
     /// The credentials that would have been used before it, if they could be.
+    #[serde(default)]
     pub(crate) passed_over: Vec<PassedOver>,
     /// When it began.
     pub(crate) at_ms: f64,
