@@ -404,17 +404,17 @@ fn while_another_program_locks_the_file_no_request_fails_and_the_loss_is_shown()
         shown["reason"].as_str().unwrap().contains("locked"),
         "{shown}"
     );
-    let counted =
-        |store: &Value| store["pending"].as_u64().unwrap() + store["lost"].as_u64().unwrap();
-    assert!(counted(&shown) + 4 >= answered.len() as u64, "{shown}");
+    assert!(shown["pending"].as_u64().unwrap() > 0, "{shown}");
     assert_eq!(shown["written"], 0);
     assert!(proxy.endpoint()["total"].as_u64().unwrap() >= answered.len() as u64);
     lock("ROLLBACK");
     until("it is written again", || proxy.store()["state"] == "open");
-    until("nothing waits", || proxy.store()["pending"] == 0);
-    let after = proxy.store();
-    let all = after["written"].as_u64().unwrap() + after["lost"].as_u64().unwrap();
-    assert_eq!(all, answered.len() as u64, "{after}");
+    until("each is written or counted as lost", || {
+        let store = proxy.store();
+        let [written, lost] = ["written", "lost"].map(|field| store[field].as_u64().unwrap());
+        assert!(written + lost <= answered.len() as u64, "{store}");
+        written + lost == answered.len() as u64
+    });
     let log = world.log();
     assert_eq!(log.matches("nothing can be written").count(), 1, "{log}");
 }

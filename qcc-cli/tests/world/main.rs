@@ -85,8 +85,11 @@ impl World {
             args.extend(["--endpoint", endpoint]);
         }
         let (simulator, [upstream]) = Qcc::start(&args, ["listening on http://"]);
-        let mut config = lines.to_owned()
-            + "store: { enabled: false }\nclusters:\n  c:\n    kind: anthropic\n    endpoints:\n";
+        let mut config = lines.to_owned();
+        if !lines.contains("store:") {
+            config.push_str("store: { enabled: false }\n");
+        }
+        config.push_str("clusters:\n  c:\n    kind: anthropic\n    endpoints:\n");
         for index in 0..behaviours.len() {
             config.push_str(&format!(
                 "      - {{ name: e{index}, base_url: 'http://{upstream}/e{index}', \

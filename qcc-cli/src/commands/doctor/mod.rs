@@ -3,6 +3,7 @@
 //!
 //! Nothing is changed, and nothing is sent to an upstream but an attempt to connect.
 
+mod kept;
 mod proxy;
 mod remedy;
 mod request;

@@ -1,4 +1,4 @@
-//! Where requests of all clients fail: configuration, port, admin API, endpoints, sessions.
+//! Where requests of all clients fail: configuration, port, admin API, endpoints, upstreams.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,10 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::operate::{ALL, Operator};
-use super::{Finding, remedy};
+use super::{Finding, kept, remedy};
+use crate::admin::pool::PoolView;
 use crate::admin::view::{ClusterView, EndpointView, RequestView, SessionStatsView};
 use crate::client::{Client, reachable};
 use crate::config::Config;
+use crate::history::StoreView;
 use crate::output::{Exit, Failure};
 
 /// What is there answers in this time.
@@ -28,12 +30,24 @@ const LISTED: usize = 20;
 /// So many of the newest requests are looked at.
 const REQUESTS: usize = 100;
 
+/// The steps that look at what the admin API says.
+const ASKED: [&str; 6] = [
+    "endpoints",
+    "tokens",
+    "upstreams",
+    "requests",
+    "sessions",
+    "store",
+];
+
 /// What the admin API knows.
 struct Known {
     clusters: Vec<ClusterView>,
     endpoints: Vec<EndpointView>,
     requests: Vec<RequestView>,
     sessions: Vec<SessionStatsView>,
+    pools: Vec<PoolView>,
+    store: StoreView,
 }
 
 impl Known {
@@ -43,6 +57,8 @@ impl Known {
             endpoints: client.list("/admin/v1/endpoints", ALL).await?,
             requests: client.list("/admin/v1/requests", REQUESTS).await?,
             sessions: client.get("/admin/v1/session-stats").await?,
+            pools: client.list("/admin/v1/tokens", ALL).await?,
+            store: client.get("/admin/v1/store").await?,
         })
     }
 }
@@ -71,16 +87,22 @@ pub(super) async fn examine(operator: &Operator, named: bool) -> Vec<Finding> {
     match Known::ask(&operator.client).await {
         Ok(known) => {
             findings.push(Finding::ok("admin", "the admin API answers"));
-            findings.extend(usable(&known));
+            findings.extend(usable(&known.clusters, &known.endpoints));
+            findings.extend(kept::tokens(&known.pools));
             findings.push(connected(&known.endpoints).await);
             findings.push(requests(&known.requests));
             findings.push(sessions(&known.sessions));
+            findings.push(kept::store(&known.store));
         }
         Err(failure) => {
             findings.push(unanswered("admin", &failure));
-            let later = ["endpoints", "upstreams", "requests", "sessions"];
-            findings.extend(later.map(|step| Finding::skipped(step, "admin")));
+            findings.extend(ASKED.map(|step| Finding::skipped(step, "admin")));
         }
+    }
+    if let Ok(config) = &operator.config
+        && !named
+    {
+        findings.push(kept::log(config));
     }
     findings
 }
@@ -118,7 +140,7 @@ fn configuration(config: &Config) -> Finding {
     Finding::ok("configuration", found)
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
         _ if what.contains(' ') => format!("{number} times an {what}"),
@@ -171,17 +193,16 @@ async fn greet(address: SocketAddr) -> std::io::Result<bool> {
 }
 
 /// Whether each cluster has an endpoint that can be used, and who is out.
-fn usable(known: &Known) -> Vec<Finding> {
+fn usable(clusters: &[ClusterView], endpoints: &[EndpointView]) -> Vec<Finding> {
     const STEP: &str = "endpoints";
     let mut findings = Vec::new();
     let out = |cluster: &str| {
-        known
-            .endpoints
+        endpoints
             .iter()
             .filter(|endpoint| endpoint.cluster == cluster && endpoint.out.is_some())
             .collect::<Vec<_>>()
     };
-    for cluster in &known.clusters {
+    for cluster in clusters {
         let name = &cluster.name;
         if cluster.eligible == 0 {
             let found = format!("no endpoint of cluster {name} can be used");
@@ -192,12 +213,7 @@ fn usable(known: &Known) -> Vec<Finding> {
             });
         }
     }
-    for endpoint in known
-        .clusters
-        .iter()
-        .flat_map(|one| out(&one.name))
-        .take(LISTED)
-    {
+    for endpoint in clusters.iter().flat_map(|one| out(&one.name)).take(LISTED) {
         let reason = endpoint.out.as_ref().map_or("", |out| &out.reason);
         let mut found = format!("{}/{} is out: {reason}", endpoint.cluster, endpoint.name);
         if let Some(failure) = &endpoint.last_failure {
@@ -212,7 +228,7 @@ fn usable(known: &Known) -> Vec<Finding> {
         findings.push(Finding::note(STEP, found).remedy(cure(endpoint)));
     }
     if findings.is_empty() {
-        let eligible = known.clusters.iter().map(|cluster| cluster.eligible).sum();
+        let eligible = clusters.iter().map(|cluster| cluster.eligible).sum();
         findings.push(Finding::ok(
             STEP,
             format!("{} can be used", count(eligible, "endpoint")),
@@ -318,7 +334,7 @@ mod tests {
     async fn whoever_is_out_has_a_remedy_and_a_failed_request_a_name() {
         let (_, router) = Fake::usual().admin();
         let known = Known::ask(&Client::in_memory(router)).await.unwrap();
-        let findings = usable(&known);
+        let findings = usable(&known.clusters, &known.endpoints);
         assert!(!findings.is_empty());
         for finding in findings.iter().filter(|one| one.state != State::Ok) {
             assert!(finding.remedy.is_some(), "{finding:?}");
@@ -342,7 +358,7 @@ mod tests {
         assert_eq!(report.first_failure, Some("configuration"));
         assert_eq!(report.exit, Exit::Config);
         let skipped = |one: &&Finding| one.state == State::Skipped;
-        assert_eq!(report.findings.iter().filter(skipped).count(), 4);
+        assert_eq!(report.findings.iter().filter(skipped).count(), ASKED.len());
         // What another proxy was started with is not known here.
         let report = Report::of(examine(&operator, true).await);
         assert_eq!(report.first_failure, Some("admin"));
@@ -389,13 +405,7 @@ mod tests {
             reason: "auth_failed".to_owned(),
             until: None,
         });
-        let known = |cluster: &ClusterView, endpoint: &EndpointView| Known {
-            clusters: vec![cluster.clone()],
-            endpoints: vec![endpoint.clone()],
-            requests: Vec::new(),
-            sessions: Vec::new(),
-        };
-        let findings = usable(&known(&cluster, &endpoint));
+        let findings = usable(&[cluster.clone()], &[endpoint.clone()]);
         assert_eq!(findings[0].state, State::Failed);
         assert!(
             findings[0]
@@ -406,6 +416,6 @@ mod tests {
         );
         endpoint.out = None;
         cluster.eligible = 1;
-        assert_eq!(usable(&known(&cluster, &endpoint))[0].state, State::Ok);
+        assert_eq!(usable(&[cluster], &[endpoint])[0].state, State::Ok);
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn examine(request: &Explanation) -> Vec<Finding> {
             format!("the log has its lines under request_id={}", request.id),
         )
         .remedy(format!(
-            "journalctl -u qcc --grep {} under systemd, else grep in what qcc serve wrote",
-            request.id
+            "qcc logs --request {} if there is a log file; under systemd journalctl -u qcc --grep {}",
+            request.id, request.id
         )),
     );
     findings
