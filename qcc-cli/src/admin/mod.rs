@@ -1,7 +1,7 @@
 //! The admin API: what an operator sees of a running proxy and may change in it.
 //!
 //! It has a listener of its own, on loopback unless the configuration says otherwise, and is
-//! JSON under `/admin/v1/`, beside `/metrics`, `/healthz` and `/readyz`. [`routes`] lists it.
+//! JSON under `/admin/v1/`, beside `/metrics`, `/healthz` and `/readyz`. [`mod@routes`] lists it.
 //!
 //! - Everything is read fresh at each call; nothing is cached.
 //! - Lists are paged: `?limit=` (100 unless given, at most 1,000) and `?offset=`; an empty list

@@ -1,4 +1,4 @@
-//! The API as an OpenAPI 3.1 document, made of the [routes](super::routes).
+//! The API as an OpenAPI 3.1 document, made of the [routes](mod@super::routes).
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 //! One client that asks for more than its share must not take the places of all others.
 //! Whoever knows who sends (a check of API keys, a client certificate) puts a [`Caller`] into the
 //! extensions of the request. [`ConcurrencyLimit`] takes a place of that caller or refuses the
-//! request with [`ErrorKind::CallerFull`](crate::error::ErrorKind::CallerFull), and gives the
+//! request with [`ErrorKind::CallerFull`], and gives the
 //! place back when the answer has ended, its body included. A place is a guard: a request that
 //! is dropped, breaks or panics gives it back as well, and no time-out repairs a count.
 //!
