@@ -8,10 +8,12 @@ use qcc_core::credential::Credential;
 use qcc_core::failover::{self, Failover, Handle as CoreHandle};
 use qcc_core::inspect::InspectLayer;
 use qcc_core::llm::{InvalidLength, LlmFacts, LlmProbe, SessionKey};
+use qcc_core::source::{Fetched, Issuer, OAuth, TokenStore};
+use qcc_core::token::TokenSource;
 use qcc_core::upstream::{Hyper, Settings};
 use qcc_core::{affinity, balance, breaker, classify, recovery, retry, token};
 
-use crate::config::{self, LastResort, Policy};
+use crate::config::{self, LastResort, Origin, Policy, Refresh};
 use crate::output::{Exit, Failure};
 use crate::running::{Cluster, Sinks};
 
@@ -73,7 +75,7 @@ pub(crate) fn build(
         .tokens
         .iter()
         .fold(builder, |builder, (endpoint, tokens)| {
-            builder.token_pool(*endpoint, pool(tokens))
+            builder.token_pool(*endpoint, pool(tokens, &upstream))
         });
     let builder = match before {
         Some(before) => builder.continuing(&before.handle),
@@ -122,15 +124,51 @@ pub(crate) fn connections(config: &config::Cluster) -> Settings {
     Settings::default().with_connect_timeout(config.timeouts.connect)
 }
 
-/// The credentials of `tokens`, with the tiers in their order.
-fn pool(tokens: &config::Tokens) -> token::Pool {
+/// The credentials of `tokens`, with the tiers in their order. Those that are got somewhere are
+/// asked for over `upstream`.
+fn pool(tokens: &config::Tokens, upstream: &Hyper) -> token::Pool {
+    // Stores in one directory are one, whoever made them.
+    let store = TokenStore::new(&tokens.store, |work| {
+        tokio::task::spawn_blocking(work);
+    });
     let config = token::Config::default()
         .with_max_failures(at_least_one(tokens.max_failures))
         .with_inactive_for(tokens.inactive_for);
     let items = tokens.items.iter();
     items.fold(token::Pool::new(config), |pool, item| {
-        let credential = Credential::new(item.name.clone(), item.secret.expose());
-        pool.with(item.tier, item.name.clone(), Arc::new(credential))
+        let name = item.name.clone();
+        let source: Arc<dyn TokenSource> = match (&item.origin, &tokens.refresh) {
+            (Origin::Text(key), None) => Arc::new(Credential::new(name, key.expose())),
+            (Origin::Text(login), Some(refresh)) => {
+                let login = Credential::new(name, login.expose());
+                let source = OAuth::new(login, issuer(refresh), upstream.clone());
+                Arc::new(source.with_store(&store))
+            }
+            (Origin::Command { program, args }, _) => {
+                let args = args.iter().map(|arg| arg.expose());
+                Arc::new(Fetched::from_command(name, &**program, args))
+            }
+            (Origin::Url { url, .. }, _) => {
+                let (url, headers) = (url.clone(), item.origin.headers());
+                Arc::new(Fetched::from_url(name, url, headers, upstream.clone()))
+            }
+        };
+        pool.with(item.tier, item.name.clone(), source)
+    })
+}
+
+fn issuer(refresh: &Refresh) -> Issuer {
+    let issuer = Issuer::new(refresh.url.clone())
+        .with_encoding(refresh.encoding)
+        .with_margin(refresh.margin)
+        .with_timeout(refresh.timeout);
+    let headers = refresh.headers.iter();
+    let issuer = headers.fold(issuer, |issuer, header| {
+        issuer.with_header(header.name.clone(), header.value())
+    });
+    let fields = refresh.fields.iter();
+    fields.fold(issuer, |issuer, (name, value)| {
+        issuer.with_field(&**name, value.expose())
     })
 }
 

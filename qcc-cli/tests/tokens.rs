@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,13 +12,18 @@ use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
 /// The tokens of these tests: nothing that anybody prints may hold one.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 11] = [
     "sk-test-personal-1",
     "sk-test-personal-2",
     "sk-test-personal-3",
     "sk-test-personal-4",
     "sk-test-shared-1",
     "sk-test-anonymous-1",
+    "sk-test-login-1",
+    "sk-test-client-1",
+    "sk-test-access-1",
+    "sk-test-rotated-1",
+    "sk-test-fetched-1",
 ];
 
 /// A process of `qcc` that ends with its test.
@@ -85,7 +90,7 @@ impl Drop for Qcc {
 /// A proxy with one pooled endpoint, and the simulated upstream behind it.
 struct World {
     proxy: Qcc,
-    _simulator: Qcc,
+    _simulator: Option<Qcc>,
     address: SocketAddr,
     admin: String,
     started: Value,
@@ -104,8 +109,38 @@ impl World {
             .strip_prefix("listening on ")
             .unwrap()
             .to_owned();
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tokens-{name}.yaml"));
+        Self::at(name, upstream, Some(simulator), tokens)
+    }
+
+    /// The upstream is `upstream`, whoever that is.
+    fn at(name: &str, upstream: String, simulator: Option<Qcc>, tokens: &str) -> Self {
+        let file = temporary(&format!("tokens-{name}.yaml"));
         fs::write(&file, Self::text(&upstream, tokens)).unwrap();
+        let (proxy, started) = Self::serve(&file);
+        Self {
+            address: started["listen"].as_str().unwrap().parse().unwrap(),
+            admin: format!("http://{}", started["admin"].as_str().unwrap()),
+            proxy,
+            _simulator: simulator,
+            started,
+            file,
+            upstream,
+        }
+    }
+
+    /// The same once more: this proxy is gone when the next one starts.
+    fn restarted(self, name: &str, tokens: &str) -> Self {
+        let Self {
+            proxy,
+            _simulator,
+            upstream,
+            ..
+        } = self;
+        drop(proxy);
+        Self::at(name, upstream, _simulator, tokens)
+    }
+
+    fn serve(file: &Path) -> (Qcc, Value) {
         let args = [
             "serve",
             "--json",
@@ -118,16 +153,8 @@ impl World {
         let args = [&args[..], &[file.to_str().unwrap()]].concat();
         let list = "'sk-test-personal-1', sk-test-personal-2,,sk-test-personal-1";
         let proxy = Qcc::start(&args, &[("POOL_TOKENS", list)]);
-        let started: Value = serde_json::from_str(&proxy.first).unwrap();
-        Self {
-            address: started["listen"].as_str().unwrap().parse().unwrap(),
-            admin: format!("http://{}", started["admin"].as_str().unwrap()),
-            proxy,
-            _simulator: simulator,
-            started,
-            file,
-            upstream,
-        }
+        let started = serde_json::from_str(&proxy.first).unwrap();
+        (proxy, started)
     }
 
     fn text(upstream: &str, tokens: &str) -> String {
@@ -184,6 +211,11 @@ impl World {
         client.read_to_string(&mut answer).unwrap();
         answer
     }
+}
+
+/// A file or directory of these tests.
+fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 fn assert_no_secret(text: &str) {
@@ -430,4 +462,241 @@ fn a_refused_token_is_seen_tested_explained_and_recovered() {
     let metrics = world.get("/metrics");
     let switches = r#"qcc_pool_switches_total{cluster="c",endpoint="pooled"} 1"#;
     assert!(metrics.contains(switches), "{metrics}");
+}
+
+/// An issuer of tokens, and an API that takes them as bearer alone.
+struct Vendor {
+    url: String,
+    /// The requests for tokens, and those of the API, with their heads.
+    seen: Arc<Mutex<[Vec<String>; 2]>>,
+}
+
+const MESSAGE: &str = r#"{"type":"message","id":"m","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+
+impl Vendor {
+    /// `refusal` is what the issuer answers, if it does not give tokens.
+    fn start(refusal: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new([Vec::new(), Vec::new()]));
+        let shared = seen.clone();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let Some(request) = read(&mut client) else {
+                    continue;
+                };
+                let is_api = !request.starts_with("POST /token ");
+                let mut seen = shared.lock().unwrap();
+                let seen = &mut seen[usize::from(is_api)];
+                seen.push(request);
+                let number = seen.len();
+                let last = seen[number - 1].to_ascii_lowercase();
+                let token = format!(
+                    r#"{{"access_token":"sk-test-access-{number}","refresh_token":"sk-test-rotated-{number}","expires_in":3600}}"#
+                );
+                let (status, body) = match (is_api, refusal) {
+                    (true, _)
+                        if last.contains("\r\nauthorization: bearer sk-test-access-1\r\n") =>
+                    {
+                        ("200 OK", MESSAGE)
+                    }
+                    (true, _) => ("401 Unauthorized", "{}"),
+                    (false, Some(refusal)) => ("400 Bad Request", refusal),
+                    (false, None) => ("200 OK", &*token),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                // Whoever gave up has its reasons.
+                let _ = client.write_all(answer.as_bytes());
+            }
+        });
+        Self { url, seen }
+    }
+
+    fn refreshes(&self) -> Vec<String> {
+        self.seen.lock().unwrap()[0].clone()
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.seen.lock().unwrap()[1].clone()
+    }
+}
+
+/// A request with its body; `None` if it does not come.
+fn read(client: &mut TcpStream) -> Option<String> {
+    let mut lines = BufReader::new(client);
+    let (mut request, mut length) = (String::new(), 0);
+    loop {
+        let begin = request.len();
+        lines
+            .read_line(&mut request)
+            .ok()
+            .filter(|read| *read > 0)?;
+        let line = request[begin..].to_ascii_lowercase();
+        if let Some(text) = line.strip_prefix("content-length:") {
+            length = text.trim().parse().ok()?;
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    lines.read_exact(&mut body).ok()?;
+    Some(request + &String::from_utf8(body).ok()?)
+}
+
+/// The only token of the only pool, as `qcc token status --json` tells.
+fn status(world: &World) -> Value {
+    let (code, status, _) = world.run(&["token", "status", "--json"]);
+    assert_eq!(code, 0);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    status[0]["tokens"][0].clone()
+}
+
+// TOK-09, TOK-10, TOK-22, TOK-24, TOK-26, UPS-09, SEC-01, SEC-02
+#[test]
+fn a_refresh_token_is_refreshed_once_and_what_came_is_good_after_a_restart() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let vendor = Vendor::start(None);
+    let store = temporary("tokens-store");
+    if store.exists() {
+        fs::remove_dir_all(&store).unwrap();
+    }
+    let tokens = format!(
+        "{{ personal: sk-test-login-1, store: '{}', refresh: {{ url: '{}/token', \
+         fields: {{ client_secret: sk-test-client-1 }} }} }}",
+        store.display(),
+        vendor.url
+    );
+    let world = World::at("refresh", vendor.url.clone(), None, &tokens);
+    assert_eq!(status(&world)["expires"], Value::Null);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let answer = world.send(false);
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+                assert_no_secret(&answer);
+            });
+        }
+    });
+    let [refresh] = &vendor.refreshes()[..] else {
+        panic!("{:#?}", vendor.refreshes());
+    };
+    let body =
+        "grant_type=refresh_token&refresh_token=sk-test-login-1&client_secret=sk-test-client-1";
+    assert!(refresh.ends_with(body), "{refresh}");
+    for request in vendor.requests() {
+        assert!(
+            !request.to_ascii_lowercase().contains("x-api-key"),
+            "{request}"
+        );
+    }
+
+    let token = status(&world);
+    assert_eq!(
+        (
+            &token["state"],
+            &token["refreshable"],
+            &token["refreshes"],
+            &token["trouble"]
+        ),
+        (&"active".into(), &true.into(), &1.into(), &Value::Null)
+    );
+    assert!(!token["expires"].is_null(), "{token}");
+    assert_no_secret(&world.proxy.log());
+
+    let files = fs::read_dir(&store).unwrap().map(|file| file.unwrap());
+    let mut kept = String::new();
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        kept += &fs::read_to_string(file.path()).unwrap();
+    }
+    assert!(
+        kept.contains("sk-test-rotated-1"),
+        "the rotated one is kept"
+    );
+
+    let world = world.restarted("refresh", &tokens);
+    assert!(world.send(false).starts_with("HTTP/1.1 200"));
+    assert_eq!(
+        vendor.refreshes().len(),
+        1,
+        "the access token was kept, too"
+    );
+    assert_eq!(vendor.requests().len(), 5);
+    assert_no_secret(&world.proxy.log());
+}
+
+// TOK-02, TOK-13, SEC-01
+#[test]
+fn a_command_is_the_last_resort_and_runs_only_when_the_rest_is_exhausted() {
+    let runs = temporary("tokens-runs");
+    let _ = fs::remove_file(&runs);
+    let tokens = format!(
+        "{{ personal: sk-test-personal-1, anonymous: {{ command: [/bin/sh, -c, \
+         'echo run >> {}; echo sk-test-fetched-1'] }} }}",
+        runs.display()
+    );
+    let world = World::new("command", "quota:2", &tokens);
+    for stream in [true, false] {
+        assert!(world.send(stream).starts_with("HTTP/1.1 200"));
+    }
+    assert!(!runs.exists(), "a personal token is left");
+    for stream in [true, false] {
+        let answer = world.send(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
+    let answer = world.send(false);
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(world.proxy.log().contains("using next token: Anonymous-1"));
+    assert_no_secret(&world.proxy.log());
+}
+
+// TOK-02, TOK-11, TOK-13, SEC-01
+#[test]
+fn a_refused_refresh_leads_to_the_next_token_and_is_told() {
+    let vendor = Vendor::start(Some(r#"{"error":"invalid_grant"}"#));
+    let tokens = format!(
+        "{{ personal: sk-test-login-1, store: '{}', refresh: {{ url: '{}/token' }}, \
+         anonymous: {{ command: [/bin/sh, -c, 'echo sk-test-fetched-1'] }} }}",
+        temporary("tokens-refused").display(),
+        vendor.url
+    );
+    let world = World::new("refused", "keys:sk-test-fetched-1", &tokens);
+    for stream in [true, false] {
+        let answer = world.send(stream);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(vendor.refreshes().len(), 1, "it is not asked again");
+    let token = status(&world);
+    let trouble = token["trouble"].as_str().unwrap();
+    assert!(trouble.contains("invalid_grant"), "{trouble}");
+    assert_eq!(token["failed_refreshes"], 1);
+    let (_, human, _) = world.run(&["token", "status"]);
+    assert!(human.contains("invalid_grant"), "{human}");
+    assert_no_secret(&world.proxy.log());
+}
+
+// TOK-33
+#[test]
+fn a_token_that_stays_is_not_refreshed_again_by_a_reload() {
+    let vendor = Vendor::start(None);
+    let tokens = |more: &str| {
+        format!(
+            "{{ personal: [sk-test-login-1{more}], store: '{}', refresh: {{ url: '{}/token' }} }}",
+            temporary(&format!("tokens-stays-{}", std::process::id())).display(),
+            vendor.url
+        )
+    };
+    let world = World::at("stays", vendor.url.clone(), None, &tokens(""));
+    assert!(world.send(false).starts_with("HTTP/1.1 200"));
+    world.rewrite(&tokens(", sk-test-personal-2"));
+    world.proxy.log_until("configuration reloaded");
+    assert_eq!(status(&world)["refreshes"], 1);
+    assert_eq!(vendor.refreshes().len(), 1);
 }

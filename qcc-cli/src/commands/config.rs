@@ -81,9 +81,9 @@ struct Tokens {
 impl From<&config::Tokens> for Tokens {
     fn from(tokens: &config::Tokens) -> Self {
         Self {
-            personal: tokens.count(Tier::Personal),
-            shared: tokens.count(Tier::Shared),
-            anonymous: tokens.count(Tier::Anonymous),
+            personal: tokens.of(Tier::Personal).count(),
+            shared: tokens.of(Tier::Shared).count(),
+            anonymous: tokens.of(Tier::Anonymous).count(),
         }
     }
 }

@@ -246,7 +246,7 @@ fn endpoint(
             let credential = Credential::new(name.as_str(), key);
             (endpoint.with_credential(credential), None)
         }
-        Keys::Several(tokens) => (endpoint.with_token_pool(), Some(tokens)),
+        Keys::Several(tokens) => (endpoint.with_token_pool(), Some(*tokens)),
     };
     let mut endpoint = endpoint
         .with_models(models)
@@ -266,7 +266,7 @@ fn endpoint(
 /// What authenticates at an endpoint.
 enum Keys {
     One(String),
-    Several(Tokens),
+    Several(Box<Tokens>),
 }
 
 fn keys(
@@ -283,7 +283,7 @@ fn keys(
                 let remedy = "give the endpoint a name: with tokens its id is made of that";
                 section.missing(reader, "name", remedy);
             }
-            tokens(&field, reader, files).map(Keys::Several)
+            tokens(&field, reader, files).map(|tokens| Keys::Several(Box::new(tokens)))
         }
         (Some(_), Some(field)) => {
             let remedy = "keep one of them, and put the key of api_key into tokens.personal";

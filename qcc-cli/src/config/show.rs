@@ -1,5 +1,6 @@
 //! The effective configuration as it may be shown: every default filled in, every key masked.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use qcc_core::endpoint::{Api, Auth, Endpoint};
@@ -8,8 +9,9 @@ use serde::Serialize;
 
 use super::checks::{COMPLEXITIES, LANGUAGES};
 use super::secret::masked;
+use super::sources::{ENCODINGS, Header};
 use super::value::{show_duration, show_size};
-use super::{Admin, Cluster, Config, Log, Tokens, name_of, tier_name};
+use super::{Admin, Cluster, Config, Log, Origin, Refresh, Tokens, name_of, tier_name};
 
 /// A configuration without its secrets. The keys are those of the file.
 #[derive(Serialize)]
@@ -124,12 +126,47 @@ struct ShownEndpoint<'c> {
 #[derive(Serialize)]
 struct ShownTokens {
     order: Vec<&'static str>,
-    personal: Vec<&'static str>,
-    shared: Vec<&'static str>,
-    anonymous: Vec<&'static str>,
+    personal: Vec<ShownToken>,
+    shared: Vec<ShownToken>,
+    anonymous: Vec<ShownToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<ShownRefresh>,
+    store: String,
     max_failures: u32,
     inactive_for: String,
 }
+
+/// A token, of which not even the end is shown.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownToken {
+    Text(&'static str),
+    Command {
+        command: Vec<String>,
+    },
+    Url {
+        url: String,
+        #[serde(skip_serializing_if = "Masked::is_empty")]
+        headers: Masked,
+    },
+}
+
+#[derive(Serialize)]
+struct ShownRefresh {
+    url: String,
+    margin: String,
+    encoding: &'static str,
+    #[serde(skip_serializing_if = "Masked::is_empty")]
+    headers: Masked,
+    #[serde(skip_serializing_if = "Masked::is_empty")]
+    fields: Masked,
+    timeout: String,
+}
+
+/// Names, and nothing of their values.
+type Masked = BTreeMap<String, &'static str>;
+
+const MASK: &str = "****";
 
 #[derive(Serialize)]
 struct ShownBreaker {
@@ -340,15 +377,53 @@ impl<'c> ShownEndpoint<'c> {
 
 impl ShownTokens {
     fn of(tokens: &Tokens) -> Self {
-        // Of a token not even its end is shown.
-        let list = |tier| vec!["****"; tokens.count(tier)];
+        let list = |tier| tokens.of(tier).map(|token| ShownToken::of(&token.origin));
         Self {
             order: tokens.order.iter().map(|tier| tier_name(*tier)).collect(),
-            personal: list(Tier::Personal),
-            shared: list(Tier::Shared),
-            anonymous: list(Tier::Anonymous),
+            personal: list(Tier::Personal).collect(),
+            shared: list(Tier::Shared).collect(),
+            anonymous: list(Tier::Anonymous).collect(),
+            refresh: tokens.refresh.as_ref().map(ShownRefresh::of),
+            store: tokens.store.display().to_string(),
             max_failures: tokens.max_failures,
             inactive_for: show_duration(tokens.inactive_for),
         }
     }
+}
+
+impl ShownToken {
+    fn of(origin: &Origin) -> Self {
+        match origin {
+            Origin::Text(_) => Self::Text(MASK),
+            Origin::Command { program, args } => {
+                let args = args.iter().map(|_| MASK.to_owned());
+                Self::Command {
+                    command: std::iter::once(program.to_string()).chain(args).collect(),
+                }
+            }
+            Origin::Url { url, headers } => Self::Url {
+                url: url.to_string(),
+                headers: masked_headers(headers),
+            },
+        }
+    }
+}
+
+impl ShownRefresh {
+    fn of(refresh: &Refresh) -> Self {
+        let fields = refresh.fields.iter();
+        Self {
+            url: refresh.url.to_string(),
+            margin: show_duration(refresh.margin),
+            encoding: name_of(&ENCODINGS, refresh.encoding),
+            headers: masked_headers(&refresh.headers),
+            fields: fields.map(|(name, _)| (name.to_string(), MASK)).collect(),
+            timeout: show_duration(refresh.timeout),
+        }
+    }
+}
+
+fn masked_headers(headers: &[Header]) -> Masked {
+    let names = headers.iter().map(|header| header.name.to_string());
+    names.map(|name| (name, MASK)).collect()
 }

@@ -4,13 +4,15 @@
 //! quotes around an item do not matter. What is left out is told as a warning, without its value:
 //! a pool that is poorer than it was meant to be still serves.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use qcc_core::time::Duration;
 use qcc_core::token::{SourceId, Tier};
 
 use super::cluster::{Files, header_safe, text_of_file};
-use super::reader::{Field, Reader, Section};
+use super::reader::{Field, Reader};
+use super::sources::{self, Origin, Refresh};
 use super::{Secret, name_of};
 
 /// The tiers with the keys of their lists, in their usual order.
@@ -25,6 +27,10 @@ const VARIABLES: [&str; 2] = ["WARP_REFRESH_TOKEN", "WARP_PERSONAL_TOKENS"];
 
 const TOKENS: &str = "write it like tokens: { personal: [\"${TOKEN_1}\", \"${TOKEN_2}\"] }";
 const LIST: &str = "write it like [\"${TOKEN_1}\", \"${TOKEN_2}\"], or \"a, b, c\" in one variable";
+const ITEM: &str = "write { file: PATH }, { command: [get-token, --json] } or { url: https://… }";
+
+/// Where rotated refresh tokens are kept unless told otherwise.
+const STORE: &str = "~/.qcc/tokens";
 
 /// The credentials of one endpoint.
 #[derive(Clone)]
@@ -33,6 +39,10 @@ pub(crate) struct Tokens {
     pub(crate) order: Vec<Tier>,
     /// Every credential, tier by tier in their order.
     pub(crate) items: Vec<Token>,
+    /// Who gives access tokens for its texts, which are refresh tokens then.
+    pub(crate) refresh: Option<Refresh>,
+    /// The directory where those are kept that were rotated; `~/.qcc/tokens`.
+    pub(crate) store: PathBuf,
     /// So many failures in a row make one inactive; 3.
     pub(crate) max_failures: u32,
     /// For so long; 10 min.
@@ -46,25 +56,28 @@ pub(crate) struct Token {
     pub(crate) tier: Tier,
     /// What people call it, like `Personal-1`.
     pub(crate) name: Arc<str>,
-    /// What it is.
-    pub(crate) secret: Secret,
+    /// What it comes from.
+    pub(crate) origin: Origin,
 }
 
 impl Tokens {
-    /// How many credentials `tier` has.
-    pub(crate) fn count(&self, tier: Tier) -> usize {
-        self.items.iter().filter(|item| item.tier == tier).count()
+    /// The credentials of `tier`.
+    pub(crate) fn of(&self, tier: Tier) -> impl Iterator<Item = &Token> {
+        self.items.iter().filter(move |item| item.tier == tier)
     }
 
     /// What makes each credential the one that it is, with its name. Nobody can read it.
     pub(crate) fn identities(&self) -> impl Iterator<Item = (&Arc<str>, SourceId)> {
+        let refresh = self.refresh.as_ref();
         let items = self.items.iter();
-        items.map(|item| (&item.name, SourceId::of([item.secret.expose()])))
+        items.map(move |item| (&item.name, item.origin.identity(refresh)))
     }
 
     /// Everything in it that nobody may see.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.items.iter().map(|item| item.secret.expose())
+        let items = self.items.iter().flat_map(|item| item.origin.secrets());
+        let refresh = self.refresh.iter().flat_map(Refresh::secrets);
+        items.chain(refresh)
     }
 }
 
@@ -93,7 +106,8 @@ pub(super) fn tokens(
         };
         given = true;
         for item in list.each() {
-            found.extend(texts(&item, reader, files).map(|text| (tier, item.clone(), text)));
+            let origin = origin(&item, reader, files);
+            found.extend(origin.map(|origin| (tier, item.clone(), origin)));
         }
         if !order.contains(&tier) {
             let remedy = format!("add {key} to `order`, or remove the list");
@@ -103,6 +117,13 @@ pub(super) fn tokens(
     if !given {
         found.extend(of_environment(field, reader));
     }
+    let refresh_field = section.get("refresh");
+    let refresh = refresh_field
+        .as_ref()
+        .and_then(|field| sources::refresh(field, reader));
+    let store = section
+        .get("store")
+        .and_then(|field| field.text(reader, "write it like ~/.qcc/tokens"));
     let max_failures = section
         .get("max_failures")
         .and_then(|field| field.whole(reader));
@@ -118,9 +139,20 @@ pub(super) fn tokens(
             "list at least one token, or set the variable that has them",
         );
     }
+    let is_text = |item: &Token| matches!(item.origin, Origin::Text(_));
+    if let Some(field) = refresh_field
+        && !items.is_empty()
+        && !items.iter().any(is_text)
+    {
+        let remedy = "list a refresh token, or remove it: commands and URLs give access tokens";
+        field.warning(reader, "has no refresh token to refresh", remedy);
+    }
+    let store = store.as_deref().map_or(STORE, str::trim);
     Some(Tokens {
         order,
         items,
+        refresh,
+        store: reader.environment.expand(store),
         max_failures: max_failures.unwrap_or(3),
         inactive_for: inactive_for.unwrap_or(Duration::from_secs(600)),
     })
@@ -148,7 +180,7 @@ fn order(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<Tier>> {
 fn of_environment<'n>(
     field: &Field<'n>,
     reader: &mut Reader<'_>,
-) -> Vec<(Tier, Field<'n>, String)> {
+) -> Vec<(Tier, Field<'n>, Origin)> {
     let environment = reader.environment;
     let set: Vec<_> = VARIABLES
         .into_iter()
@@ -171,49 +203,81 @@ fn of_environment<'n>(
     }
     let texts = set.into_iter();
     texts
-        .map(|text| (Tier::Personal, field.clone(), text.to_owned()))
+        .map(|text| {
+            (
+                Tier::Personal,
+                field.clone(),
+                Origin::Text(Secret::new(text)),
+            )
+        })
         .collect()
 }
 
-/// The text of one entry of a list: the text itself, or what stands in the file that is named.
-fn texts(item: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Option<String> {
+/// What one entry of a list comes from. A text, or that of a file, may hold several tokens still.
+fn origin(item: &Field<'_>, reader: &mut Reader<'_>, files: Files<'_>) -> Option<Origin> {
+    let text = |text: String| Origin::Text(Secret::new(text));
     if !item.is_map() {
-        return item.text_or_empty(reader, LIST);
+        return item.text_or_empty(reader, LIST).map(text);
     }
-    let mut section: Section<'_> = item.section(reader, LIST)?;
-    let Some(file) = section.get("file") else {
-        section.missing(reader, "file", LIST);
-        section.close(reader);
-        return None;
+    let mut section = item.section(reader, ITEM)?;
+    let keys = ["file", "command", "url"];
+    let [file, command, url] = keys.map(|key| section.get(key));
+    let headers_field = section.get("headers");
+    let headers = sources::headers(&mut section, reader);
+    if let (Some(field), None) = (headers_field, &url) {
+        field.warning(reader, "is sent with a url only", "remove it");
+    }
+    let origin = match (file, command, url) {
+        (Some(file), None, None) => text_of_file(&file, reader, files).map(text),
+        (None, Some(command), None) => sources::command(&command, reader),
+        (None, None, Some(field)) => {
+            sources::url(&field, reader).map(|url| Origin::Url { url, headers })
+        }
+        (None, None, None) => {
+            section.missing(reader, "file", ITEM);
+            None
+        }
+        _ => {
+            let reason = "has more than one of file, command and url";
+            item.problem(reader, reason, "make an entry of the list for each");
+            None
+        }
     };
     section.close(reader);
-    text_of_file(&file, reader, files)
+    origin
 }
 
-/// The credentials in these texts, numbered within their tiers.
+/// The credentials from these origins, numbered within their tiers.
 fn items(
     order: &[Tier],
-    found: &[(Tier, Field<'_>, String)],
+    found: &[(Tier, Field<'_>, Origin)],
     reader: &mut Reader<'_>,
 ) -> Vec<Token> {
-    let mut items: Vec<Token> = Vec::new();
+    let mut items = Vec::new();
+    let mut known = Vec::new();
     for tier in order {
         let mut number = 0;
-        for (_, field, text) in found.iter().filter(|(of, ..)| of == tier) {
-            for part in parts(text) {
-                let Some(secret) = accepted(part, field, reader) else {
-                    continue;
-                };
-                if items.iter().any(|known| known.secret.expose() == secret) {
+        for (_, field, origin) in found.iter().filter(|(of, ..)| of == tier) {
+            let origins = match origin {
+                Origin::Text(list) => parts(list.expose())
+                    .filter_map(|part| accepted(part, field, reader))
+                    .map(|secret| Origin::Text(Secret::new(secret)))
+                    .collect(),
+                other => vec![other.clone()],
+            };
+            for origin in origins {
+                let identity = origin.identity(None);
+                if known.contains(&identity) {
                     let remedy = "remove one of them; the first one counts";
                     field.warning(reader, "has a token that is there already", remedy);
                     continue;
                 }
+                known.push(identity);
                 number += 1;
                 items.push(Token {
                     tier: *tier,
                     name: name(*tier, number),
-                    secret: Secret::new(secret),
+                    origin,
                 });
             }
         }
@@ -296,7 +360,7 @@ mod tests {
         let config = load(text, variables).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let tokens = config.clusters[0].tokens.values().next().unwrap();
         let items = tokens.items.iter();
-        let items = items.map(|item| format!("{}={}", item.name, item.secret.expose()));
+        let items = items.map(|item| format!("{}={}", item.name, item.origin.secrets().concat()));
         let warnings = config.warnings.problems.iter();
         let warnings = warnings.map(|warning| {
             assert!(!warning.reason.contains("sk-test"));

@@ -67,7 +67,7 @@ fn initialisation(pool: &PoolView, configured: &Tokens) -> Check {
     let is = [pool.personal, pool.shared, pool.anonymous];
     let [personal, shared, anonymous] = is;
     let found = format!("{personal} personal, {shared} shared, {anonymous} anonymous");
-    if Tier::ALL.map(|tier| configured.count(tier)) != is {
+    if Tier::ALL.map(|tier| configured.of(tier).count()) != is {
         return check(
             "initialisation",
             false,

@@ -59,6 +59,8 @@ pub(super) enum Form {
     Map(&'static [Key]),
     /// A map from names to maps with these keys.
     Named(&'static [Key]),
+    /// A map from names to texts.
+    Texts,
     /// A list of such values.
     List(&'static Self),
     /// Such a value, or a list of them.

@@ -41,6 +41,10 @@ fn form(form: &Form) -> Value {
             "additionalProperties": map(keys),
             "minProperties": 1,
         }),
+        Form::Texts => json!({
+            "type": "object",
+            "additionalProperties": self::form(&Form::Text),
+        }),
         Form::List(item) => json!({ "type": "array", "items": self::form(item) }),
         Form::Many(item) => {
             let item = self::form(item);
