@@ -459,6 +459,39 @@ fn every_link_between_documents_leads_somewhere() {
     assert!(links > 10, "{links}");
 }
 
+// DOC-04
+#[test]
+fn the_guide_to_tokens_covers_set_up_formats_and_what_to_do() {
+    let doc = read("docs/tokens.md");
+    let keys = [
+        "personal:",
+        "shared:",
+        "anonymous:",
+        "refresh:",
+        "command:",
+        "url:",
+    ];
+    for key in keys {
+        assert!(doc.contains(key), "{key}");
+    }
+    let lists = table(section(&doc, "Lists"));
+    let wrong = lists.iter().filter(|row| row[1].starts_with("an error"));
+    assert_eq!(wrong.count(), 3);
+    assert!(lists.len() > 6, "and right ones");
+    assert_eq!(table(section(&doc, "Kinds of credential")).len(), 4);
+    assert_eq!(table(section(&doc, "Commands and URLs")).len(), 5);
+    let remedies = section(&doc, "When something is wrong");
+    for entry in [
+        "The pool is empty",
+        "The endpoint is disabled, reason `auth_failed`",
+        "The client still gets 429s",
+        "The refresh is refused",
+        "The client gets a 500",
+    ] {
+        assert!(remedies.contains(&format!("**{entry}")), "{entry}");
+    }
+}
+
 // DOC-05
 #[test]
 fn the_page_of_benchmarks_tells_means_and_connections_and_whose_figures_they_are() {
