@@ -485,7 +485,7 @@ impl Vendor {
                 let Some(request) = read(&mut client) else {
                     continue;
                 };
-                let is_api = !request.starts_with("POST /token ");
+                let is_api = !request.contains(" /token ");
                 let mut seen = shared.lock().unwrap();
                 let seen = &mut seen[usize::from(is_api)];
                 seen.push(request);
@@ -679,6 +679,30 @@ fn a_refused_refresh_leads_to_the_next_token_and_is_told() {
     assert_eq!(token["failed_refreshes"], 1);
     let (_, human, _) = world.run(&["token", "status"]);
     assert!(human.contains("invalid_grant"), "{human}");
+    assert_no_secret(&world.proxy.log());
+}
+
+// TOK-02, SEC-01
+#[test]
+fn a_url_gives_the_token_to_whoever_brings_its_headers() {
+    let vendor = Vendor::start(None);
+    let tokens = format!(
+        "{{ anonymous: {{ url: '{}/token', headers: {{ x-vault: sk-test-client-1 }} }} }}",
+        vendor.url
+    );
+    let world = World::at("url", vendor.url.clone(), None, &tokens);
+    for _ in 0..2 {
+        assert!(world.send(false).starts_with("HTTP/1.1 200"));
+    }
+    let [asked] = &vendor.refreshes()[..] else {
+        panic!("{:#?}", vendor.refreshes());
+    };
+    assert!(asked.starts_with("GET /token "), "{asked}");
+    assert!(
+        asked.contains("\r\nx-vault: sk-test-client-1\r\n"),
+        "{asked}"
+    );
+    assert!(!status(&world)["expires"].is_null());
     assert_no_secret(&world.proxy.log());
 }
 
