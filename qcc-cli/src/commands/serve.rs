@@ -324,7 +324,7 @@ fn endpoints(clusters: &[Arc<config::Cluster>]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use qcc_core::endpoint::{Api, Endpoint, Endpoints};
+    use qcc_core::endpoint::{Api, Endpoint, Endpoints, MarkOn};
 
     use super::*;
 
@@ -339,6 +339,7 @@ mod tests {
             policy: config::Policy::default(),
             last_resort: config::LastResort::default(),
             weighing: config::Weighing::default(),
+            mark_on: MarkOn::default(),
             endpoints: Endpoints::try_from_iter([endpoint]).unwrap(),
             tokens: Default::default(),
             breaker: config::Breaker::default(),

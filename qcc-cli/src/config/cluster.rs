@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qcc_core::credential::Credential;
-use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints};
+use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints, MarkOn};
 
 use super::checks::{probe, recovery};
 use super::reader::{Field, Reader, Section};
 use super::tokens::{Tokens, tokens};
-use super::tuning::{affinity, breaker, retry, timeouts};
+use super::tuning::{affinity, breaker, mark_on, retry, timeouts};
 use super::{API_SEGMENTS, Cluster, LastResort, Policy, Weighing};
 
 /// Reads a file. An argument, so that tests have files without a disk.
@@ -106,12 +106,13 @@ fn cluster(
         slow_start: slow_start.unwrap_or(usual.slow_start),
         dynamic: dynamic_weights.unwrap_or(usual.dynamic),
     };
+    let mark_on = mark_on(&mut section, &MarkOn::default(), reader);
     let Members {
         endpoints,
         tokens,
         unprobed,
     } = match section.get("endpoints") {
-        Some(field) => endpoints(&field, kind, reader, files),
+        Some(field) => endpoints(&field, kind, &mark_on, reader, files),
         None => {
             section.missing(reader, "endpoints", ENDPOINTS);
             Members::default()
@@ -138,6 +139,7 @@ fn cluster(
         policy: policy.unwrap_or_default(),
         last_resort: last_resort.unwrap_or_default(),
         weighing,
+        mark_on,
         endpoints,
         tokens,
         breaker: breaker.unwrap_or_default(),
@@ -163,6 +165,7 @@ struct Members {
 fn endpoints(
     field: &Field<'_>,
     kind: Option<Api>,
+    usual: &MarkOn,
     reader: &mut Reader<'_>,
     files: Files<'_>,
 ) -> Members {
@@ -177,7 +180,8 @@ fn endpoints(
     let mut pools = HashMap::new();
     let mut unprobed = BTreeSet::new();
     for item in items {
-        let Some((endpoint, tokens, probed)) = endpoint(&item, kind, &names, reader, files) else {
+        let member = endpoint(&item, kind, usual, &names, reader, files);
+        let Some((endpoint, tokens, probed)) = member else {
             continue;
         };
         let known = names.insert(endpoint.name().clone(), endpoint.id());
@@ -209,6 +213,7 @@ fn endpoints(
 fn endpoint(
     item: &Field<'_>,
     kind: Option<Api>,
+    usual: &MarkOn,
     names: &HashMap<Arc<str>, EndpointId>,
     reader: &mut Reader<'_>,
     files: Files<'_>,
@@ -233,6 +238,7 @@ fn endpoint(
         .get("models")
         .map(|field| models(&field, reader))
         .unwrap_or_default();
+    let mark_on = mark_on(&mut section, usual, reader);
     let enabled = section.get("enabled").and_then(|field| field.flag(reader));
     let probe = section.get("probe").and_then(|field| field.flag(reader));
     section.close(reader);
@@ -250,6 +256,7 @@ fn endpoint(
     };
     let mut endpoint = endpoint
         .with_models(models)
+        .with_mark_on(mark_on)
         .with_enabled(enabled.unwrap_or(true));
     if let Some(api) = api {
         endpoint = endpoint.with_api(api);

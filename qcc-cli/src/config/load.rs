@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qcc_core::credential::Credential;
-use qcc_core::endpoint::{Endpoint, Endpoints};
+use qcc_core::endpoint::{Endpoint, Endpoints, MarkOn};
 use qcc_core::store;
 use qcc_core::time::Duration;
 
@@ -364,6 +364,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             policy: Policy::default(),
             last_resort: LastResort::default(),
             weighing: super::Weighing::default(),
+            mark_on: MarkOn::default(),
             endpoints,
             tokens: HashMap::new(),
             breaker: Breaker::default(),

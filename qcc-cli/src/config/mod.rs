@@ -28,7 +28,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints};
+use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints, MarkOn};
 use qcc_core::facts::ClientId;
 use qcc_core::time::Duration;
 use qcc_core::{llm, store};
@@ -218,6 +218,8 @@ pub(crate) struct Cluster {
     pub(crate) last_resort: LastResort,
     /// What becomes of weights while it runs.
     pub(crate) weighing: Weighing,
+    /// What marks an endpoint unavailable that says nothing of it itself.
+    pub(crate) mark_on: MarkOn,
     /// At least one.
     pub(crate) endpoints: Endpoints,
     /// The credentials of those that have several.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use qcc_core::endpoint::{Api, Auth, Endpoint};
+use qcc_core::endpoint::{Api, Auth, Endpoint, MarkOn};
 use qcc_core::token::Tier;
 use serde::Serialize;
 
@@ -89,6 +89,9 @@ struct ShownCluster<'c> {
     last_resort: &'static str,
     slow_start: String,
     dynamic_weights: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mark_on: Vec<String>,
+    unavailable_ttl: String,
     endpoints: Vec<ShownEndpoint<'c>>,
     breaker: ShownBreaker,
     affinity: ShownAffinity,
@@ -119,6 +122,10 @@ struct ShownEndpoint<'c> {
     max_in_flight: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mark_on: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unavailable_ttl: Option<String>,
     enabled: bool,
     probe: bool,
 }
@@ -290,6 +297,8 @@ impl<'c> ShownCluster<'c> {
                 .slow_start
                 .map_or_else(|| "off".to_owned(), show_duration),
             dynamic_weights: cluster.weighing.dynamic,
+            mark_on: markings(&cluster.mark_on),
+            unavailable_ttl: show_duration(cluster.mark_on.ttl()),
             endpoints: cluster
                 .endpoints
                 .iter()
@@ -349,6 +358,10 @@ impl<'c> ShownCluster<'c> {
 impl<'c> ShownEndpoint<'c> {
     fn of(endpoint: &'c Endpoint, cluster: &Cluster) -> Self {
         let tokens = cluster.tokens.get(&endpoint.id());
+        let mark_on = endpoint.mark_on();
+        // Where it is the cluster's and nothing marks, it would only be in the way.
+        let is_of_use = !mark_on.failures().is_empty() || mark_on.ttl() != cluster.mark_on.ttl();
+        let ttl = is_of_use.then_some(mark_on.ttl());
         let key = endpoint.credential().map(|credential| credential.expose());
         Self {
             name: endpoint.name(),
@@ -369,10 +382,17 @@ impl<'c> ShownEndpoint<'c> {
             max_failures: endpoint.max_failures(),
             max_in_flight: endpoint.max_in_flight(),
             models: endpoint.models().map(str::to_owned).collect(),
+            mark_on: markings(mark_on),
+            unavailable_ttl: ttl.map(show_duration),
             enabled: endpoint.enabled(),
             probe: !cluster.unprobed.contains(&endpoint.id()),
         }
     }
+}
+
+fn markings(mark_on: &MarkOn) -> Vec<String> {
+    let failures = mark_on.failures().iter();
+    failures.map(ToString::to_string).collect()
 }
 
 impl ShownTokens {

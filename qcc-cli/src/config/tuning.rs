@@ -1,8 +1,9 @@
-//! The keys that tune a cluster: breaker, affinity, retry, time-outs.
+//! The keys that tune a cluster: breaker, marks, affinity, retry, time-outs.
 
+use qcc_core::endpoint::{InvalidMarking, MarkOn, Marking};
 use qcc_core::llm::{InvalidSource, Source};
 
-use super::reader::{Field, Reader};
+use super::reader::{Field, Reader, Section};
 use super::{Affinity, Breaker, Retry, Timeouts};
 
 pub(super) fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Breaker> {
@@ -33,6 +34,44 @@ pub(super) fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Brea
         max_open_for,
         probes: probes.unwrap_or(usual.probes),
     })
+}
+
+/// The keys of `section` that say what marks an endpoint unavailable; `usual` for those that it
+/// does not have.
+pub(super) fn mark_on(
+    section: &mut Section<'_>,
+    usual: &MarkOn,
+    reader: &mut Reader<'_>,
+) -> MarkOn {
+    let failures = section
+        .get("mark_on")
+        .and_then(|field| markings(&field, reader));
+    let ttl = section
+        .get("unavailable_ttl")
+        .and_then(|field| field.duration(reader));
+    let failures = failures.unwrap_or_else(|| usual.failures().to_vec());
+    MarkOn::new(failures).with_ttl(ttl.unwrap_or_else(|| usual.ttl()))
+}
+
+fn markings(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<Marking>> {
+    let remedy = "write it like mark_on: [503, overloaded]";
+    let items = field.items(reader, remedy)?;
+    let mut markings = Vec::with_capacity(items.len());
+    for item in items {
+        let Some(text) = item.text(reader, remedy) else {
+            continue;
+        };
+        match text.trim().parse() {
+            Ok(marking) => markings.push(marking),
+            Err(error) => {
+                // The error says what is wrong, then what to write.
+                let error = InvalidMarking::to_string(&error);
+                let (reason, remedy) = error.split_once("; ").unwrap_or((&error, remedy));
+                item.problem(reader, reason, remedy);
+            }
+        }
+    }
+    Some(markings)
 }
 
 pub(super) fn affinity(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Affinity> {

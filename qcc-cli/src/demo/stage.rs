@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qcc_core::credential::Credential;
-use qcc_core::endpoint::{BaseUrl, Endpoint, Endpoints};
+use qcc_core::endpoint::{BaseUrl, Endpoint, Endpoints, MarkOn};
 use qcc_core::failover::{EndpointStatus, Handle};
 use qcc_core::record::{Record, RecordSink};
 use qcc_core::simulate::{Behaviour, Script, Simulator};
@@ -144,6 +144,7 @@ fn configuration(
         policy: config::Policy::default(),
         last_resort: config::LastResort::default(),
         weighing: config::Weighing::default(),
+        mark_on: MarkOn::default(),
         endpoints: Endpoints::try_from_iter(endpoints).map_err(|error| internal(&error))?,
         tokens: HashMap::new(),
         breaker: config::Breaker {

@@ -2,6 +2,7 @@
 
 mod base_url;
 mod id;
+mod mark_on;
 mod model;
 mod set;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use self::base_url::{BaseUrl, InvalidBaseUrl};
 pub use self::id::EndpointId;
+pub use self::mark_on::{InvalidMarking, MarkOn, Marking};
 use self::model::ModelPattern;
 pub use self::set::{AmbiguousName, Duplicate, Endpoints};
 use crate::credential::Credential;
@@ -78,7 +80,7 @@ pub enum Auth {
 /// Where requests can go.
 ///
 /// Everything but name and address has a default: weight 100, priority 1, any dialect, any
-/// model, no limit on requests in flight, enabled.
+/// model, no limit on requests in flight, no failure that marks it unavailable, enabled.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     id: EndpointId,
@@ -94,6 +96,7 @@ pub struct Endpoint {
     max_failures: Option<u32>,
     first_byte: Option<Duration>,
     models: Vec<ModelPattern>,
+    mark_on: MarkOn,
     enabled: bool,
 }
 
@@ -114,6 +117,7 @@ impl Endpoint {
             max_failures: None,
             first_byte: None,
             models: Vec::new(),
+            mark_on: MarkOn::default(),
             enabled: true,
         }
     }
@@ -194,6 +198,13 @@ impl Endpoint {
             .into_iter()
             .map(|pattern| ModelPattern::new(&pattern.into()))
             .collect();
+        self
+    }
+
+    /// Marks it unavailable for a time when it fails like this. No failure does by default.
+    #[must_use]
+    pub fn with_mark_on(mut self, mark_on: MarkOn) -> Self {
+        self.mark_on = mark_on;
         self
     }
 
@@ -289,6 +300,12 @@ impl Endpoint {
     #[must_use]
     pub const fn first_byte(&self) -> Option<Duration> {
         self.first_byte
+    }
+
+    /// Which failures mark it unavailable.
+    #[must_use]
+    pub const fn mark_on(&self) -> &MarkOn {
+        &self.mark_on
     }
 
     /// Whether the operator wants it used at start.

@@ -1,7 +1,7 @@
 //! One call: it enters itself in the record.
 
 use http::StatusCode;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::handle::Health;
 use super::state::{Ended, Failure, State, Transition};
@@ -42,8 +42,18 @@ pub struct Call {
 impl Call {
     fn record(self, now: Instant, failure: Failure) {
         let ended = self.ended(now);
-        let transition = self.enter(now, |state| state.failed(ended, failure));
+        let rule = self.health.endpoint().mark_on();
+        let (transition, marked) = self.enter(now, |state| {
+            let transition = state.failed(ended, failure);
+            (transition, state.mark_on(failure, rule, now))
+        });
         let (endpoint, name) = (self.health.endpoint().id(), self.health.endpoint().name());
+        if let Some(until) = marked {
+            let (request_id, kind) = (self.exchange.id(), failure.verdict.kind);
+            let status = failure.status.map(|status| status.as_u16());
+            let wait = until.saturating_duration_since(now);
+            warn!(%request_id, %endpoint, %name, %kind, status, ?wait, "health: available => marked");
+        }
         match transition {
             Some(Transition::AuthFailed) => {
                 self.health.log_refusal(self.exchange.id(), failure.status);

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tracing::{error, info, warn};
 
 use super::snapshot::{AuthFailure, Snapshot};
-use super::state::{Over, State, Transition};
+use super::state::{Over, State, Transition, end_of_mark};
 use crate::available::{Availability, Available, Bell, Query};
 use crate::endpoint::Endpoint;
 use crate::exchange::RequestId;
@@ -41,9 +41,6 @@ struct Shared {
     /// Keeps what has to survive a restart.
     store: Option<Arc<dyn StateStore>>,
 }
-
-/// A mark that is to last longer lasts so long.
-const LONGEST_MARK: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 pub(super) const NOTABLE: u64 = 1;
 
@@ -184,8 +181,7 @@ impl Health {
     /// memory only. Returns whether there was none before; one that there was is replaced.
     pub fn mark(&self, reason: impl Into<Arc<str>>, time: Duration) -> bool {
         let (reason, now) = (reason.into(), time::now());
-        // Beyond the range of the clock: for as long as the process lives.
-        let until = now.checked_add(time).unwrap_or(now + LONGEST_MARK);
+        let until = end_of_mark(now, time);
         let changed = self.change(|state| state.mark(reason, until, now));
         if changed {
             self.log_switch("available => marked (operator)");

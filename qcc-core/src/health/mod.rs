@@ -1,15 +1,17 @@
 //! The health of an endpoint: what its answers and its operator say of it.
 //!
 //! The layer never refuses a request: it writes down what became of it. The [`Health`] handle
-//! is the gate that keeps requests away, for one of four reasons, in this order:
+//! is the gate that keeps requests away, for one of five reasons, in this order:
 //!
 //! 1. the operator switched the endpoint *off*;
 //! 2. its credential was *refused*. An answer of kind `auth` that comes up to this layer means
 //!    that no usable credential is left, because a token pool below would have said otherwise.
 //!    Neither time nor a success takes that back, only the operator, another key or a
 //!    verification probe;
-//! 3. it asked to be left alone for a while and is *cooling*;
-//! 4. it does not have the *model*, or has several times called requests for it invalid that
+//! 3. it is *marked* unavailable for a time, by the operator or because it failed in a way that its
+//!    configuration [names](crate::endpoint::MarkOn);
+//! 4. it asked to be left alone for a while and is *cooling*;
+//! 5. it does not have the *model*, or has several times called requests for it invalid that
 //!    another endpoint answered.
 //!
 //! What the operator wants is kept apart from what happened, so that taking back a refusal
@@ -99,11 +101,13 @@ mod tests {
     use std::pin::Pin;
     use std::sync::Arc;
 
+    use http::StatusCode;
     use tokio_test::{assert_pending, task};
     use tower::{Layer as _, ServiceExt as _};
 
     use super::*;
     use crate::available::{Availability, Available as _, Query, Reason};
+    use crate::endpoint::{MarkOn, Marking};
     use crate::exchange::RequestId;
     use crate::facts::Facts;
     use crate::failure::{Blame, Failed, Interrupted, Kind, Refused, Verdict};
@@ -464,6 +468,99 @@ mod tests {
             health.glance() & handle::NOTABLE,
             0,
             "the past is forgotten"
+        );
+    }
+
+    /// A record whose endpoint is marked by 503 and by `timeout`.
+    fn marking() -> Health {
+        let service_unavailable = Marking::Status(StatusCode::SERVICE_UNAVAILABLE);
+        let rule = MarkOn::new([service_unavailable, Marking::Kind(Kind::Timeout)]);
+        Health::new(Arc::new(endpoint("one").with_mark_on(rule)))
+    }
+
+    // ACC-07
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_is_named_marks_until_its_time_is_over_and_others_do_not() {
+        let logs = Logs::capture();
+        let health = marking();
+        let server = |status| failed(Verdict::new(Kind::Server), status);
+        let _ = visit(&health, server(500)).await;
+        let _ = visit(&health, failed_with(Kind::Transport)).await;
+        assert_eq!(availability(&health, "a-model"), Availability::Ready);
+        for (failure, reason) in [
+            (server(503), "answered 503"),
+            (failed_with(Kind::Timeout), "timeout"),
+            (
+                broken("half", Interrupted::new(Verdict::new(Kind::Timeout), None)),
+                "timeout",
+            ),
+        ] {
+            let until = time::now() + Duration::from_secs(300);
+            let _ = visit(&health, failure).await;
+            let out = Availability::out(Reason::Marked, Some(until));
+            assert_eq!(availability(&health, "a-model"), out);
+            assert_eq!(&*snapshot(&health).unavailable.unwrap().reason, reason);
+            visit(&health, answer("ok")).await.unwrap();
+            assert_eq!(availability(&health, "a-model"), out, "no success ends it");
+            tokio::time::advance(Duration::from_secs(300)).await;
+            assert_eq!(availability(&health, "a-model"), Availability::Ready);
+            assert!(health.sweep(time::now()));
+        }
+        let mut marks = logs.lines();
+        marks.retain(|line| line.contains("=> marked"));
+        assert_eq!(marks.len(), 3, "{marks:#?}");
+        assert!(marks[0].contains("name=one kind=server status=503 wait=300s"));
+    }
+
+    // ACC-07
+    #[tokio::test(start_paused = true)]
+    async fn a_longer_mark_stays_and_a_shorter_one_is_replaced_without_a_second_line() {
+        let logs = Logs::capture();
+        let health = marking();
+        let down = || failed(Verdict::new(Kind::Overloaded), 503);
+        let mark = |health: &Health| snapshot(health).unavailable.unwrap();
+        let now = time::now();
+        health.mark("maintenance", Duration::from_secs(3600));
+        let _ = visit(&health, down()).await;
+        assert_eq!(&*mark(&health).reason, "maintenance");
+        assert_eq!(mark(&health).until, now + Duration::from_secs(3600));
+        health.mark("a moment", Duration::from_secs(60));
+        let _ = visit(&health, down()).await;
+        assert_eq!(&*mark(&health).reason, "answered 503");
+        assert_eq!(mark(&health).until, now + Duration::from_secs(300));
+        let marked = |line: &&String| line.contains("=> marked");
+        assert_eq!(
+            logs.lines().iter().filter(marked).count(),
+            1,
+            "the operator's"
+        );
+        assert!(health.unmark());
+        assert_eq!(availability(&health, "a-model"), Availability::Ready);
+    }
+
+    // ACC-07, CLS-12
+    #[tokio::test(start_paused = true)]
+    async fn neither_the_caller_nor_one_of_several_credentials_marks() {
+        let all = Marking::kinds().map(Marking::Kind);
+        let statuses = [400, 401, 404].map(|code| StatusCode::from_u16(code).unwrap());
+        let rule = MarkOn::new(all.chain(statuses.map(Marking::Status)));
+        let health = Health::new(Arc::new(endpoint("one").with_mark_on(rule)));
+        for (kind, status) in [
+            (Kind::InvalidRequest, 400),
+            (Kind::NotFound, 404),
+            (Kind::Auth, 401),
+            (Kind::Transport, 400),
+        ] {
+            let verdict = Verdict::new(kind).blamed_on(Blame::Caller);
+            let _ = visit(&health, failed(verdict, status)).await;
+        }
+        let cut = Interrupted::new(Verdict::new(Kind::RateLimit), None);
+        let _ = visit(&health, broken("half an", cut)).await;
+        assert_eq!(snapshot(&health).unavailable, None);
+        let _ = visit(&health, failed_with(Kind::RateLimit)).await;
+        assert_eq!(
+            &*snapshot(&health).unavailable.unwrap().reason,
+            "rate_limit"
         );
     }
 

@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::marks::{Marks, SKIPPED_FOR};
 use super::snapshot::{AuthFailure, LastFailure, Snapshot, Status, Unavailable};
 use crate::available::{Availability, Reason};
+use crate::endpoint::{MarkOn, Marking};
 use crate::exchange::RequestId;
 use crate::failure::{Blame, Kind, Verdict};
 use crate::standing::{Refusal, Standing};
@@ -340,6 +341,37 @@ impl State {
         before.is_none_or(|mark| mark.until <= now)
     }
 
+    /// Marks it if `rule` names `failure`, unless it is marked for as long or longer already. What
+    /// a credential is to blame for inside a committed answer does not count: no pool below has
+    /// said whether another one is left. Returns until when, if it was not marked before.
+    pub(super) fn mark_on(
+        &mut self,
+        failure: Failure,
+        rule: &MarkOn,
+        now: Instant,
+    ) -> Option<Instant> {
+        let Failure {
+            verdict,
+            status,
+            committed,
+        } = failure;
+        let counts = match verdict.blame {
+            Blame::Caller => false,
+            Blame::Credential => !committed,
+            Blame::Endpoint => true,
+        };
+        let marking = rule.find(verdict.kind, status).filter(|_| counts)?;
+        let until = end_of_mark(now, rule.ttl());
+        if self.unavailable.as_ref().is_some_and(|m| m.until >= until) {
+            return None;
+        }
+        let reason = match marking {
+            Marking::Status(status) => format!("answered {}", status.as_u16()).into(),
+            Marking::Kind(kind) => kind.as_str().into(),
+        };
+        self.mark(reason, until, now).then_some(until)
+    }
+
     /// To be used again. Returns whether it was marked.
     pub(super) fn unmark(&mut self, now: Instant) -> bool {
         let before = self.unavailable.take();
@@ -397,6 +429,15 @@ impl State {
             models,
         }
     }
+}
+
+/// A mark that is to last longer lasts so long.
+const LONGEST_MARK: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// When a mark for `time` ends.
+pub(super) fn end_of_mark(now: Instant, time: Duration) -> Instant {
+    // Beyond the range of the clock: for as long as the process lives.
+    now.checked_add(time).unwrap_or(now + LONGEST_MARK)
 }
 
 #[cfg(test)]

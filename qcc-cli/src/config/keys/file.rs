@@ -1,5 +1,8 @@
 //! The tables: one for each section of the file.
 
+use qcc_core::endpoint::Marking;
+use qcc_core::failure::Kind;
+
 use super::{Form, Key, Shape, Usual, names};
 use crate::config::checks::{COMPLEXITIES, LANGUAGES};
 use crate::config::cluster::{AUTHS, KINDS};
@@ -57,6 +60,9 @@ const ADDRESS: Form = Form::Shaped(&Shape {
     pattern: "(localhost|[0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]{1,5}",
     example: "127.0.0.1:7860",
 });
+
+/// Failures that mark an endpoint.
+const MARKING: Form = Form::StatusOr(|| Marking::kinds().map(Kind::as_str).collect());
 
 const URL: Form = Form::Shaped(&Shape {
     pattern: "https?://[^\\s?#]+",
@@ -256,6 +262,18 @@ const CLUSTER: &[Key] = &[
         "whether the `weight` of an endpoint follows how it passes its checks, from a tenth of it to twice as much",
     ),
     key(
+        "mark_on",
+        Form::List(&MARKING),
+        Usual::Words("nothing"),
+        "failures that [mark](failures.md#marks) an endpoint unavailable: statuses and kinds, like `[503, overloaded]`",
+    ),
+    key(
+        "unavailable_ttl",
+        DURATION,
+        Usual::Value("5m"),
+        "how long such a mark lasts",
+    ),
+    key(
         "endpoints",
         Form::List(&Form::Map(ENDPOINT)),
         Usual::Required,
@@ -349,6 +367,18 @@ const ENDPOINT: &[Key] = &[
         Form::List(&Form::Text),
         Usual::Words("all"),
         "patterns of models it serves: `*` stands for anything, a pattern without `*` is a prefix, letters match in any case",
+    ),
+    key(
+        "mark_on",
+        Form::List(&MARKING),
+        Usual::Words("the cluster's"),
+        "failures that mark it unavailable; `[]`: none",
+    ),
+    key(
+        "unavailable_ttl",
+        DURATION,
+        Usual::Words("the cluster's"),
+        "how long such a mark of it lasts",
     ),
     key(
         "enabled",

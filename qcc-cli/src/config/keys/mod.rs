@@ -55,6 +55,8 @@ pub(super) enum Form {
     Flag,
     /// One of these names.
     Choice(fn() -> Vec<&'static str>),
+    /// The status of an error, or one of these names.
+    StatusOr(fn() -> Vec<&'static str>),
     /// A map with these keys.
     Map(&'static [Key]),
     /// A map from names to maps with these keys.

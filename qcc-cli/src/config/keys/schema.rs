@@ -35,6 +35,13 @@ fn form(form: &Form) -> Value {
         }
         Form::Flag => or_placeholder(&json!({ "type": "boolean" })),
         Form::Choice(names) => or_placeholder(&json!({ "enum": names() })),
+        Form::StatusOr(names) => json!({
+            "anyOf": [
+                { "type": "integer", "minimum": 400, "maximum": 599 },
+                { "enum": names() },
+                { "type": "string", "pattern": format!("^[45][0-9]{{2}}$|{PLACEHOLDER}") },
+            ],
+        }),
         Form::Map(keys) => map(keys),
         Form::Named(keys) => json!({
             "type": "object",

@@ -109,7 +109,7 @@ fn example(form: &Form) -> Value {
         Form::Shaped(shape) => json!(shape.example),
         Form::Whole { most, .. } => json!(most),
         Form::Flag => json!(false),
-        Form::Choice(names) => json!(names().last()),
+        Form::Choice(names) | Form::StatusOr(names) => json!(names().last()),
         Form::Map(keys) => Value::Object(needed(keys)),
         Form::Named(keys) => json!({ "claude": needed(keys) }),
         Form::Texts => json!({ "x-name": "sk-test-0001-abcd" }),
@@ -129,6 +129,13 @@ fn allowed(form: &Form) -> Vec<Value> {
             }
         }
         Form::Choice(names) => values.extend(names().into_iter().map(Value::from)),
+        Form::StatusOr(names) => {
+            values.extend(names().into_iter().map(Value::from));
+            values.extend([json!(400), json!(599), json!("503")]);
+        }
+        Form::List(Form::StatusOr(names)) => {
+            values.extend([json!([]), allowed(&Form::StatusOr(*names)).into()]);
+        }
         Form::Flag => values.extend([json!(true), json!("${TRUE}")]),
         Form::Many(item) => values.push(json!([example(item), example(item)])),
         _ => {}
@@ -149,8 +156,14 @@ fn refused(form: &Form) -> Vec<Value> {
         ],
         Form::Flag => vec![json!("yes"), json!(1)],
         Form::Choice(_) => vec![json!("none"), json!([])],
+        Form::StatusOr(_) => vec![json!("none"), json!(399), json!(600), json!([])],
         Form::Map(_) | Form::Named(_) => vec![json!("text"), json!([]), json!({ "none": 1 })],
         Form::Texts => vec![json!("text"), json!([]), json!({ "x-name": [] })],
+        Form::List(Form::StatusOr(names)) => {
+            let refused = refused(&Form::StatusOr(*names)).into_iter();
+            let lists = refused.map(|value| json!([value]));
+            lists.chain([json!("text"), json!({})]).collect()
+        }
         Form::List(_) => vec![json!("text"), json!({})],
         Form::TextOr(_) => vec![json!(""), json!([]), json!({ "none": 1 })],
         Form::Many(_) => vec![json!({ "none": 1 }), json!([{ "none": 1 }]), json!([[]])],

@@ -549,3 +549,69 @@ fn the_shown_configuration_has_no_secret() {
         assert!(shown.contains(line), "{line} in {shown}");
     }
 }
+
+// ACC-07
+#[test]
+fn what_marks_an_endpoint_is_its_own_rule_or_that_of_its_cluster() {
+    let config = good(
+        "
+clusters:
+  claude:
+    mark_on: [503, overloaded]
+    unavailable_ttl: 2m
+    endpoints:
+      - { name: a, base_url: 'https://a.example', api_key: sk-test-0001 }
+      - { name: b, base_url: 'https://b.example', api_key: sk-test-0002, mark_on: [\"529\", timeout] }
+      - { name: c, base_url: 'https://c.example', api_key: sk-test-0003, unavailable_ttl: 1h }
+      - { name: d, base_url: 'https://d.example', api_key: sk-test-0004, mark_on: [] }
+  other:
+    endpoints:
+      - { name: e, base_url: 'https://e.example', api_key: sk-test-0005 }
+",
+    );
+    let endpoints = config.clusters.iter().flat_map(|c| c.endpoints.iter());
+    let rules: Vec<_> = endpoints
+        .map(|endpoint| {
+            let rule = endpoint.mark_on();
+            let failures: Vec<_> = rule.failures().iter().map(ToString::to_string).collect();
+            (failures.join(" "), rule.ttl().as_secs())
+        })
+        .collect();
+    let expected = [
+        ("503 overloaded", 120),
+        ("529 timeout", 120),
+        ("503 overloaded", 3600),
+        ("", 120),
+        ("", 300),
+    ];
+    assert_eq!(
+        rules,
+        expected.map(|(failures, ttl)| (failures.to_owned(), ttl))
+    );
+}
+
+// ACC-07
+#[test]
+fn what_cannot_mark_an_endpoint_is_refused_with_what_can() {
+    for (wrong, key, reason) in [
+        ("[200]", "mark_on[0]", "is no failure"),
+        ("[503, overlaoded]", "mark_on[1]", "is no failure"),
+        ("[invalid_request]", "mark_on[0]", "is no failure"),
+        ("[\"\"]", "mark_on[0]", "is empty"),
+        ("[[503]]", "mark_on[0]", "must be a single value"),
+        ("503", "mark_on", "must be a list"),
+    ] {
+        let lines = format!("        api_key: ${{KEY}}\n        mark_on: {wrong}\n");
+        let found = only_problem(&endpoint_with(&lines));
+        assert_eq!(found.key, format!("clusters.claude.endpoints[0].{key}"));
+        assert!(found.reason.starts_with(reason), "{wrong}: {found:?}");
+        if reason == "is no failure" {
+            assert!(found.remedy.contains("400 to 599"), "{found:?}");
+            assert!(found.remedy.contains("overloaded, rate_limit"), "{found:?}");
+        }
+    }
+    let found = only_problem(&endpoint_with(
+        "        api_key: ${KEY}\n        unavailable_ttl: 5\n",
+    ));
+    assert_eq!(found.key, "clusters.claude.endpoints[0].unavailable_ttl");
+}
