@@ -379,6 +379,32 @@ async fn an_endpoint_that_is_overruled_three_times_is_skipped_for_the_model() {
     assert_eq!(world.calls(), [4, 5, 0]);
 }
 
+// ACC-03, RTY-14, SEL-12, SEL-17
+#[tokio::test(start_paused = true)]
+async fn responses_need_an_endpoint_that_is_enabled_and_valid_and_not_limited() {
+    let world = World::new();
+    assert!(world.endpoint("a").disable());
+    world.set("b", "status:401");
+    world.set("c", "status:429;retry-after=20");
+    let ask = Ask::whole(Dialect::Responses).without_session();
+    assert!(!world.send(&ask).await.is_answer());
+    assert_eq!(world.calls(), [0, 1, 1]);
+
+    let seen = world.send(&ask).await;
+    let wrong = shape(&seen, Dialect::Responses, 503, "no_available_account");
+    assert_eq!(wrong, [""; 0]);
+    let error = &seen.json()["error"];
+    for reason in ["disabled", "auth_failed", "cooling"] {
+        assert_eq!(error["reasons"][reason], 1, "{error}");
+    }
+    assert_eq!(world.calls(), [0, 1, 1], "nobody is asked");
+
+    world.set("c", "ok");
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert!(world.send(&ask).await.is_answer(), "the limit is over");
+    assert_eq!(world.calls(), [0, 1, 2]);
+}
+
 // RTY-12, RTY-14, SEL-12, SEL-20
 #[tokio::test(start_paused = true)]
 async fn once_all_credentials_are_refused_nobody_is_asked_again() {

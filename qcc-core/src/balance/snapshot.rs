@@ -333,6 +333,7 @@ fn log_choice(visit: &Visit, endpoint: Option<&Endpoint>, tier: Tier) {
             request_id = %id,
             endpoint = %endpoint.id(),
             name = %endpoint.name(),
+            url = %endpoint.base_url(),
             %tier,
             "selected an endpoint"
         ),

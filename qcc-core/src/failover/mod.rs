@@ -39,6 +39,8 @@ mod builder;
 mod checks;
 mod findings;
 mod handle;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::fmt;
