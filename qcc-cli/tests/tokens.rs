@@ -115,7 +115,7 @@ impl World {
     /// The upstream is `upstream`, whoever that is.
     fn at(name: &str, upstream: String, simulator: Option<Qcc>, tokens: &str) -> Self {
         let file = temporary(&format!("tokens-{name}.yaml"));
-        fs::write(&file, Self::text(&upstream, tokens)).unwrap();
+        fs::write(&file, Self::text(&file, &upstream, tokens)).unwrap();
         let (proxy, started) = Self::serve(&file);
         Self {
             address: started["listen"].as_str().unwrap().parse().unwrap(),
@@ -157,15 +157,22 @@ impl World {
         (proxy, started)
     }
 
-    fn text(upstream: &str, tokens: &str) -> String {
+    fn text(file: &Path, upstream: &str, tokens: &str) -> String {
         format!(
-            "warm_up: off\nstore: {{ enabled: false }}\nclusters: {{ c: {{ endpoints: [{{ name: pooled, kind: anthropic, \
-             base_url: '{upstream}/a', tokens: {tokens} }}] }} }}\n"
+            "warm_up: off\nstore: {{ path: '{}' }}\nclusters: {{ c: {{ endpoints: [{{ name: pooled, \
+             kind: anthropic, base_url: '{upstream}/a', tokens: {tokens} }}] }} }}\n",
+            Self::kept(file).join("qcc.db").display(),
         )
     }
 
+    /// The folder of the store of a proxy with this configuration.
+    fn kept(file: &Path) -> PathBuf {
+        file.with_extension("kept")
+    }
+
     fn rewrite(&self, tokens: &str) {
-        fs::write(&self.file, Self::text(&self.upstream, tokens)).unwrap();
+        let text = Self::text(&self.file, &self.upstream, tokens);
+        fs::write(&self.file, text).unwrap();
     }
 
     /// The answer to one request of the Messages API, head and body.
@@ -307,7 +314,6 @@ fn streams_through_the_proxy_use_one_token_after_the_other_and_say_so_by_name_on
             "{answer}"
         );
     }
-    let log = world.proxy.log();
     for line in [
         "429 (quota), trying next token",
         "using next token: Personal-2",
@@ -315,9 +321,9 @@ fn streams_through_the_proxy_use_one_token_after_the_other_and_say_so_by_name_on
         "using next token: Anonymous-1",
         "no token left, last resort",
     ] {
-        assert!(log.contains(line), "{line} in {log}");
+        world.proxy.log_until(line);
     }
-    assert_no_secret(&log);
+    assert_no_secret(&world.proxy.log());
 }
 
 // TOK-33, CFG-10
@@ -404,6 +410,12 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
         }
         assert_no_secret(&world.proxy.first);
         assert_no_secret(&world.proxy.log());
+        let kept = fs::read_dir(World::kept(&world.file)).unwrap();
+        let files: Vec<_> = kept.map(|file| file.unwrap().path()).collect();
+        assert!(!files.is_empty(), "nothing is kept");
+        for file in files {
+            assert_no_secret(&String::from_utf8_lossy(&fs::read(file).unwrap()));
+        }
     }
 }
 
@@ -653,7 +665,7 @@ fn a_command_is_the_last_resort_and_runs_only_when_the_rest_is_exhausted() {
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
     let answer = world.send(false);
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
-    assert!(world.proxy.log().contains("using next token: Anonymous-1"));
+    world.proxy.log_until("using next token: Anonymous-1");
     assert_no_secret(&world.proxy.log());
 }
 

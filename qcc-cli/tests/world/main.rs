@@ -2,6 +2,7 @@
 
 mod handbook;
 mod hostile;
+mod reload;
 mod service;
 
 use std::fs;
