@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qcc_core::endpoint::Api;
+use serde_json::Value;
 
 use super::*;
 use crate::config::Shown;
@@ -614,4 +615,63 @@ fn what_cannot_mark_an_endpoint_is_refused_with_what_can() {
         "        api_key: ${KEY}\n        unavailable_ttl: 5\n",
     ));
     assert_eq!(found.key, "clusters.claude.endpoints[0].unavailable_ttl");
+}
+
+// CFG-05
+#[test]
+fn what_a_version_loads_every_later_one_loads() {
+    let config = good(include_str!("../kept/0.1.yaml"));
+    let names = config.clusters[0].endpoints.iter().map(|one| &**one.name());
+    assert_eq!(names.collect::<Vec<_>>(), ["official", "kept", "pooled"]);
+    assert!(config.warnings.problems.is_empty(), "{:?}", config.warnings);
+}
+
+// CFG-05
+#[test]
+fn nothing_but_an_address_and_a_key_is_needed_whatever_else_there_is() {
+    let config = good(&endpoint_with("        api_key: ${KEY}\n"));
+    assert_eq!(config.clusters.len(), 1);
+    assert!(config.warnings.problems.is_empty(), "{:?}", config.warnings);
+}
+
+// CFG-05
+#[test]
+fn the_file_of_this_version_has_every_key() {
+    let kept: Value = serde_saphyr::from_str(include_str!("../kept/0.1.yaml")).unwrap();
+    let mut used = BTreeSet::new();
+    keys_of(&kept, &mut used);
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../../docs/config.schema.json")).unwrap();
+    let mut known = BTreeSet::new();
+    properties_of(&schema, &mut known);
+    let missing: Vec<_> = known.difference(&used).collect();
+    assert!(missing.is_empty(), "add a file with {missing:?}");
+}
+
+/// The keys of all maps in `value`.
+fn keys_of(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            keys_of(value, found);
+        }),
+        Value::Array(list) => list.iter().for_each(|value| keys_of(value, found)),
+        _ => {}
+    }
+}
+
+/// The names of all properties that a schema describes.
+fn properties_of(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| properties_of(value, found));
+        }
+        Value::Array(list) => {
+            list.iter().for_each(|value| properties_of(value, found));
+        }
+        _ => {}
+    }
 }
