@@ -328,7 +328,7 @@ fn a_refused_endpoint_is_out_after_a_kill_until_it_is_enabled() {
     let mut slow = proxy.client();
     thread::scope(|scope| {
         let slow = scope.spawn(move || slow.ask("slow"));
-        while proxy.endpoint()["in_flight"] == 0 {
+        while proxy.endpoint()["current_load"] == 0 {
             thread::yield_now();
         }
         assert_ne!(proxy.ask("refused"), 200);

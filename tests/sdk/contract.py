@@ -142,7 +142,7 @@ class Contract:
             with self.subTest(fault):
                 self.assertEqual(self.ask(self.of(fault)), self.text_of("good"))
                 state = self.proxy.idle_endpoint(fault, fault)
-                self.assertEqual((state["failed"], state["in_flight"]), (failed, 0))
+                self.assertEqual((state["failed"], state["current_load"]), (failed, 0))
             if fault in self.after_output:
                 continue
             with self.subTest(fault, streamed=True):
@@ -150,7 +150,7 @@ class Contract:
                 texts = list(self.stream(self.of(cluster)))
                 self.assertEqual("".join(texts), self.text_of("good"))
                 state = self.proxy.idle_endpoint(cluster, fault)
-                self.assertEqual((state["failed"], state["in_flight"]), (failed, 0))
+                self.assertEqual((state["failed"], state["current_load"]), (failed, 0))
 
     # STR-04, BRK-12
     def test_a_cut_stream_raises_and_the_third_opens_the_breaker(self):
@@ -166,7 +166,7 @@ class Contract:
             self.assertTrue(whole.startswith(text) and text != whole, text)
             self.assertGreater(len(texts), 1)
             state = self.proxy.idle_endpoint("cut-whole", "cut")
-            self.assertEqual(state["in_flight"], 0)
+            self.assertEqual(state["current_load"], 0)
             self.assertEqual(state["failed"], cut)
             self.assertEqual(state["breaker"]["failures"], cut)
             self.assertEqual(state["breaker"]["state"], "open" if cut == 3 else "closed")

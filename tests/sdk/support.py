@@ -159,7 +159,7 @@ class Proxy:
         end = time.monotonic() + seconds
         while True:
             endpoint = self.endpoint(cluster, name)
-            if endpoint["in_flight"] == 0 or time.monotonic() > end:
+            if endpoint["current_load"] == 0 or time.monotonic() > end:
                 return endpoint
             time.sleep(0.05)
 
