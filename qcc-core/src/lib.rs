@@ -161,6 +161,7 @@ pub mod exchange;
 pub mod facts;
 pub mod failure;
 pub mod guard;
+mod hex;
 pub mod inspect;
 pub mod record;
 pub mod resource;

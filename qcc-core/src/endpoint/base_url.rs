@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 /// The address that request paths are appended to: `http` or `https`, a host, perhaps a path;
 /// no user information, query or fragment. A slash at its end is dropped.
@@ -10,6 +10,7 @@ use http::Uri;
 pub struct BaseUrl {
     text: Arc<str>,
     uri: Uri,
+    host: HeaderValue,
 }
 
 /// Why a text is no [`BaseUrl`].
@@ -49,6 +50,12 @@ impl BaseUrl {
         self.uri.path().trim_end_matches('/')
     }
 
+    /// The value of a `Host` header: the host, with the port if one was given.
+    #[must_use]
+    pub const fn host_header(&self) -> &HeaderValue {
+        &self.host
+    }
+
     /// The host, without port.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -77,9 +84,12 @@ impl FromStr for BaseUrl {
         if authority.host().is_empty() {
             return Err(InvalidBaseUrl::Syntax);
         }
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidBaseUrl::Syntax)?;
         Ok(Self {
             text: text.into(),
             uri,
+            host,
         })
     }
 }
@@ -104,9 +114,12 @@ mod tests {
     fn a_base_url_is_checked_and_loses_its_last_slash() {
         let base: BaseUrl = "https://h.example/api/".parse().unwrap();
         assert_eq!(
-            (base.as_str(), base.path()),
-            ("https://h.example/api", "/api")
+            (base.as_str(), base.path(), base.host()),
+            ("https://h.example/api", "/api", "h.example")
         );
+        let base: BaseUrl = "http://h.example:8080".parse().unwrap();
+        assert_eq!((base.path(), base.host()), ("", "h.example"));
+        assert_eq!(base.host_header(), "h.example:8080");
         for (text, error) in [
             ("h.example", InvalidBaseUrl::Syntax),
             ("ftp://h.example", InvalidBaseUrl::Scheme),

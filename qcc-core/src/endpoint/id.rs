@@ -2,6 +2,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 /// What identifies an endpoint for ever: the first 128 bits of SHA-256 over
 /// `base_url|credential`. Independent of name, weight and order; shown as 8 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,8 +39,7 @@ impl EndpointId {
 
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "{:08x}", u32::from_be_bytes([a, b, c, d]))
+        hex::write(f, &self.0[..4])
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use crate::hex;
+
 /// The id of a request: the client's own, if it is sane, or a random one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(IdRepr);
@@ -52,7 +54,10 @@ impl FromStr for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            IdRepr::Random(number) => write!(f, "qcc-{number:016x}"),
+            IdRepr::Random(number) => {
+                f.write_str("qcc-")?;
+                hex::write(f, &number.to_be_bytes())
+            }
             IdRepr::Given(text) => f.pad(text),
         }
     }

@@ -21,6 +21,7 @@ use crate::error::ErrorKind;
 use crate::exchange::{RequestId, SendKind};
 use crate::facts::{Dialect, Facts};
 use crate::failure::{Kind, Verdict, Wait};
+use crate::hex;
 use crate::time::{Duration, Instant, SystemTime};
 
 /// At most this many endpoints that were left out are named for each visit; the others are
@@ -423,7 +424,7 @@ impl FromStr for SessionHash {
 
 impl fmt::Display for SessionHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        hex::write(f, &self.0)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Scheme;
 use http::{Request, Response, Version};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -14,7 +15,7 @@ use tower::{Layer, Service};
 use super::{coding, head, target};
 use crate::body::RequestBody;
 use crate::credential::Credential;
-use crate::endpoint::{Api, Auth, Endpoint};
+use crate::endpoint::{Api, Auth, BaseUrl, Endpoint};
 use crate::error::BoxError;
 use crate::exchange::Exchange;
 use crate::facts::Dialect;
@@ -142,6 +143,7 @@ fn address(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<()
         // The client library counts the bytes itself, so the two can never disagree.
         headers.remove(header::CONTENT_LENGTH);
     }
+    set_host(headers, endpoint.base_url());
     set_defaults(headers, endpoint, &exchange);
     match credential {
         Some(credential) => authenticate(headers, endpoint.auth_of(&credential), &credential),
@@ -152,6 +154,14 @@ fn address(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<()
             },
         )),
         None => Ok(()),
+    }
+}
+
+/// Names the host, as every HTTP client would, but without putting its name together again for
+/// each request. Where TLS may agree on HTTP/2, the client has a better way to name it.
+fn set_host(headers: &mut HeaderMap, base: &BaseUrl) {
+    if base.uri().scheme() == Some(&Scheme::HTTP) {
+        headers.insert(header::HOST, base.host_header().clone());
     }
 }
 
@@ -192,7 +202,7 @@ fn authenticate(
         head::set_secret(headers, X_API_KEY, value(secret)?);
     }
     if matches!(auth, Auth::Bearer | Auth::Both) {
-        let bearer = value(&format!("Bearer {secret}"))?;
+        let bearer = value(&["Bearer ", secret].concat())?;
         head::set_secret(headers, header::AUTHORIZATION, bearer);
     }
     if auth == Auth::XGoogApiKey {
@@ -350,6 +360,15 @@ mod tests {
         );
         assert!(!sent.headers().contains_key("host"));
         assert_eq!(sent.headers()["x-request-id"], "req_client-1");
+    }
+
+    // UPS-13
+    #[tokio::test]
+    async fn an_endpoint_without_tls_is_named_with_its_port() {
+        let plain = Endpoint::new("plain", "http://relay.example:8080/api".parse().unwrap());
+        let sent = sent_with(plain, facts(Dialect::Anthropic)).await;
+        assert_eq!(sent.headers()["host"], "relay.example:8080");
+        assert_eq!(sent.headers().get_all("host").iter().count(), 1);
     }
 
     // UPS-09
