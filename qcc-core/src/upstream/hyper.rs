@@ -39,8 +39,12 @@ use crate::visit::Visit;
 /// Dropping the future or the body of the answer gives the request up; over HTTP/1 its
 /// connection is closed.
 #[derive(Clone)]
-pub struct Hyper {
-    client: Pooled,
+pub struct Hyper(Arc<Clients>);
+
+// Behind one pointer, because services are cloned for each request, and a client is a dozen of
+// them.
+struct Clients {
+    pooled: Pooled,
     /// Keeps no connection, so that each send has one of its own.
     fresh: Pooled,
 }
@@ -80,10 +84,10 @@ impl Hyper {
                 .pool_max_idle_per_host(idle)
                 .build(connector.clone())
         };
-        Ok(Self {
-            client: client(settings.max_idle_per_host()),
+        Ok(Self(Arc::new(Clients {
+            pooled: client(settings.max_idle_per_host()),
             fresh: client(0),
-        })
+        })))
     }
 }
 
@@ -105,8 +109,8 @@ impl Service<Request<RequestBody>> for Hyper {
     fn call(&mut self, mut request: Request<RequestBody>) -> HyperFuture {
         let visit = request.extensions().get::<Visit>();
         let client = match visit.is_some_and(|visit| visit.fresh_connection) {
-            true => &self.fresh,
-            false => &self.client,
+            true => &self.0.fresh,
+            false => &self.0.pooled,
         };
         // They concern the layers above, and would live as long as the client's own request.
         request.extensions_mut().clear();
