@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    breaker, cluster, demo, doctor, endpoint, explain, init, logs, metrics, probe, queue, refresh,
-    requests, run, session, simulate, stats, store, token,
+    Ask, Operate, breaker, cluster, demo, doctor, endpoint, explain, init, logs, metrics, probe,
+    queue, requests, run, session, simulate, store, token,
 };
 use crate::output::Exit;
 use crate::telemetry::Format;
@@ -57,36 +57,36 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(Config),
     /// Look at the clusters of the running proxy
-    Cluster(cluster::Args),
+    Cluster(Operate<cluster::What>),
     /// Look at the endpoints of the running proxy and operate them
-    Endpoint(endpoint::Args),
+    Endpoint(Operate<endpoint::What>),
     /// Look at the circuit breakers of the running proxy and close them
-    Breaker(breaker::Args),
+    Breaker(Operate<breaker::What>),
     /// Look at the queue of endpoints that failed, and check them now
-    Queue(queue::Args),
+    Queue(Operate<queue::What>),
     /// Check whether an endpoint really answers: a new code has to come back. Fails if one is
     /// invalid
-    Probe(probe::Args),
+    Probe(Ask<probe::Args>),
     /// Look at the sessions that are bound to endpoints, and unbind them
-    Session(session::Args),
+    Session(Operate<session::What>),
     /// See everything at a glance: requests, sessions, loads, and who is left out
-    Stats(stats::Args),
+    Stats(Ask<()>),
     /// Show the log file, filtered, or follow it as it grows
     Logs(logs::Args),
     /// Look at the tokens of pools, recover and check them
-    Token(token::Args),
+    Token(Operate<token::What>),
     /// Have the running proxy read its configuration again
-    Refresh(refresh::Args),
+    Refresh(Ask<()>),
     /// Look at what endpoints did over some time, and export it
-    Metrics(metrics::Args),
+    Metrics(Operate<metrics::What>),
     /// Look at the store of the running proxy
-    Store(store::Args),
+    Store(Operate<store::What>),
     /// List the last requests, newest first
-    Requests(requests::Args),
+    Requests(Ask<requests::Args>),
     /// Tell what became of a request, and why
-    Explain(explain::Args),
+    Explain(Ask<explain::Args>),
     /// Look for the cause of a failure, step by step
-    Doctor(doctor::Args),
+    Doctor(Ask<doctor::Args>),
     /// Print a script that completes commands and options in a shell
     Completions {
         /// The shell

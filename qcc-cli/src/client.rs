@@ -34,6 +34,14 @@ pub(crate) struct Target {
     pub(crate) admin: Option<String>,
 }
 
+impl Target {
+    /// What names the proxy, if not the configuration does.
+    pub(crate) fn named<'a>(&'a self, environment: &'a Environment) -> Option<&'a str> {
+        let option = self.admin.as_deref();
+        option.or_else(|| environment.get("QCC_ADMIN"))
+    }
+}
+
 /// A running proxy, seen from outside.
 pub(crate) struct Client {
     base: String,
@@ -72,10 +80,7 @@ impl Client {
         config: Option<&Config>,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let named = target
-            .admin
-            .as_deref()
-            .or_else(|| environment.get("QCC_ADMIN"));
+        let named = target.named(environment);
         let configured = config.map(|config| &config.admin);
         let base = match (named, configured) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
@@ -173,6 +178,36 @@ impl Client {
             if empty || all.len() >= limit || all.len() >= page.total {
                 return Ok(all);
             }
+        }
+    }
+
+    /// The answer of `path` with every entry of its list, however many pages they fill.
+    ///
+    /// # Errors
+    ///
+    /// As of [`get`](Self::get).
+    pub(crate) async fn whole<T: DeserializeOwned, I>(
+        &self,
+        path: &str,
+        list: fn(&mut T) -> &mut Page<I>,
+    ) -> Result<T, Failure> {
+        let page = async |offset: usize| -> Result<T, Failure> {
+            self.get(&format!("{path}?limit={LARGEST_PAGE}&offset={offset}"))
+                .await
+        };
+        let mut whole = page(0).await?;
+        loop {
+            let known = list(&mut whole);
+            known.limit = known.items.len();
+            if known.items.len() >= known.total {
+                return Ok(whole);
+            }
+            let mut next = page(known.limit).await?;
+            let more = &mut list(&mut next).items;
+            if more.is_empty() {
+                return Ok(whole);
+            }
+            list(&mut whole).items.append(more);
         }
     }
 

@@ -2,25 +2,14 @@
 
 use clap::Subcommand;
 
-use super::operate::{ALL, NamedOrAll, Operator, page, wait};
+use super::operate::{ALL, NamedOrAll, Operator, page};
 use crate::admin::view::{EndpointView, Switched};
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
-
-/// The options of `breaker`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
 
 /// What to do with breakers.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Show the breaker of every endpoint
     Status,
     /// Close a breaker: the next request may use its endpoint
@@ -28,27 +17,12 @@ enum What {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    match &args.what {
-        What::Status => {
-            let endpoints = wait(status(&operator.client))?;
-            operator
-                .output
-                .show(&endpoints, |stream| write!(stream, "{}", table(&endpoints)))?;
-        }
-        What::Reset(which) => {
-            let reset = wait(reset(&operator.client, which))?;
-            operator
-                .output
-                .show(&reset, |stream| stream.write_all(page(&reset).as_bytes()))?;
-        }
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::Status => operator.show(status(client), |endpoints| table(endpoints)),
+        What::Reset(which) => operator.show(reset(client, which), page),
     }
-    Ok(Exit::Success)
 }
 
 async fn status(client: &Client) -> Result<Vec<EndpointView>, Failure> {

@@ -3,26 +3,16 @@
 use clap::Subcommand;
 use qcc_core::time::Duration;
 
-use super::operate::{ALL, Named, NamedOrAll, Operator, on, page, wait};
+use super::operate::{ALL, Named, NamedOrAll, Operator, on, page};
 use crate::admin::view::{EndpointView, Switched};
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::{Environment, duration};
+use crate::client::{Client, segment};
+use crate::config::duration;
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
 use crate::paragraph;
 
-/// The options of `endpoint`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with an endpoint.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// List the endpoints of all clusters, with why and until when one is left out
     List,
     /// Let requests go there again; also forgets refused credentials and closes its breaker
@@ -53,22 +43,16 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    if matches!(args.what, What::List) {
-        let endpoints: Vec<EndpointView> = wait(client.list("/admin/v1/endpoints", ALL))?;
-        output.show(&endpoints, |stream| write!(stream, "{}", table(&endpoints)))?;
-    } else {
-        let switched = wait(operate(&client, &args.what))?;
-        output.show(&switched, |stream| {
-            stream.write_all(page(&switched).as_bytes())
-        })?;
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::List => operator.show(list(client), |endpoints| table(endpoints)),
+        what => operator.show(operate(client, what), page),
     }
-    Ok(Exit::Success)
+}
+
+async fn list(client: &Client) -> Result<Vec<EndpointView>, Failure> {
+    client.list("/admin/v1/endpoints", ALL).await
 }
 
 async fn operate(client: &Client, what: &What) -> Result<Switched, Failure> {

@@ -1,10 +1,8 @@
 //! `qcc explain`.
 
-use super::operate::{Operator, wait};
+use super::operate::Operator;
 use crate::admin::view::RequestView;
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::Environment;
+use crate::client::{Client, segment};
 use crate::explain::{Explanation, tell};
 use crate::moment::Date;
 use crate::output::{Exit, Failure};
@@ -14,8 +12,6 @@ use qcc_core::time::{SystemClock, WallClock as _};
 /// The options of `explain`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
     /// The id of the request: `x-qcc-request-id` of its answer
     #[arg(
         value_name = "ID",
@@ -29,18 +25,10 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    let explanation = wait(explain(&operator.client, args.id.as_deref()))?;
+pub(super) fn run(args: &Args, operator: &Operator) -> Result<Exit, Failure> {
     let now = Date::from(SystemClock.now());
-    operator.output.show(&explanation, |stream| {
-        stream.write_all(tell(&explanation, now).as_bytes())
-    })?;
-    Ok(Exit::Success)
+    let asked = explain(&operator.client, args.id.as_deref());
+    operator.show(asked, |explanation| tell(explanation, now))
 }
 
 /// The request with this id, else the last one.
@@ -67,6 +55,7 @@ mod tests {
 
     use super::*;
     use crate::admin::fake::Fake;
+    use crate::commands::Ask;
     use crate::explain::samples;
 
     // XPL-02
@@ -99,7 +88,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        asked: Ask<Args>,
     }
 
     // XPL-02
@@ -110,7 +99,6 @@ mod tests {
         assert!(asks(&["explain", "--last"]));
         assert!(!asks(&["explain"]));
         assert!(!asks(&["explain", "qcc-1", "--last"]));
-        let line = Line::try_parse_from(["explain", "--last", "--admin", "http://h"]).unwrap();
-        assert_eq!(line.args.target.admin.as_deref(), Some("http://h"));
+        assert!(asks(&["explain", "--last", "--admin", "http://h"]));
     }
 }

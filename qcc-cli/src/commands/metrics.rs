@@ -3,9 +3,8 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::operate::{ALL, Operator, wait};
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::{Environment, duration};
+use crate::client::{Client, segment};
+use crate::config::duration;
 use crate::history::{Figures, Minute, csv};
 use crate::moment::{brief, grouped};
 use crate::output::{Align, Cell, DIM, Exit, Failure, Output, STRONG, Table};
@@ -14,18 +13,9 @@ use crate::paragraph::fit;
 /// A longer name is cut, so that the rest of its line fits.
 const LONGEST_NAME: usize = 24;
 
-/// The options of `metrics`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with the figures.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// List what each endpoint did: requests, success, latency, tokens
     Show(Which),
     /// Print the same minute by minute, for other programs
@@ -40,7 +30,7 @@ enum What {
 
 /// Which figures.
 #[derive(Clone, Debug, clap::Args)]
-struct Which {
+pub(crate) struct Which {
     /// How far back, like 90m, 24h or 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time)]
     since: String,
@@ -50,7 +40,7 @@ struct Which {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     Csv,
     Json,
 }
@@ -74,28 +64,17 @@ impl Which {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    match &args.what {
-        What::Show(which) => {
-            let figures: Vec<Figures> = wait(figures(&client, which))?;
-            output.show(&figures, |stream| {
-                stream.write_all(page(&figures, which).as_bytes())
-            })?;
-        }
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::Show(which) => operator.show(figures(client, which), |figures| page(figures, which)),
         What::Export { which, format } => {
-            let minutes: Vec<Minute> = wait(minutes(&client, which))?;
-            let json = *format == Format::Json || global.json;
-            Output::new(json).show(&minutes, |stream| {
-                stream.write_all(csv(&minutes).as_bytes())
-            })?;
+            let minutes = wait(minutes(client, which))?;
+            let json = *format == Format::Json || operator.output.is_json();
+            Output::new(json).show(&minutes, |stream| write!(stream, "{}", csv(&minutes)))?;
+            Ok(Exit::Success)
         }
     }
-    Ok(Exit::Success)
 }
 
 async fn figures(client: &Client, which: &Which) -> Result<Vec<Figures>, Failure> {
@@ -151,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::admin::fake::Fake;
+    use crate::commands::Operate;
 
     fn which(since: &str, endpoint: Option<&str>) -> Which {
         Which {
@@ -218,7 +198,7 @@ claude/relay     4da93578         2    50.0%   360 ms  320 ms  400 ms  12 034  5
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        args: Args,
+        operate: Operate<What>,
     }
 
     // STO-08

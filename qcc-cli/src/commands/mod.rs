@@ -16,17 +16,19 @@ mod openapi;
 mod operate;
 pub(crate) mod probe;
 pub(crate) mod queue;
-pub(crate) mod refresh;
+mod refresh;
 pub(crate) mod requests;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod simulate;
-pub(crate) mod stats;
+mod stats;
 pub(crate) mod store;
 pub(crate) mod token;
 
 use std::process::ExitCode;
+
+pub(crate) use operate::{Ask, Operate};
 
 use crate::cli::{Command, Global};
 use crate::config::Environment;
@@ -54,21 +56,21 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<ExitCode, Failur
         Command::Demo(args) => demo::run(args, global, &environment),
         Command::Simulate(args) => simulate::run(args, global, &environment),
         Command::Config(what) => config::run(*what, global, &environment),
-        Command::Cluster(args) => cluster::run(args, global, &environment),
-        Command::Endpoint(args) => endpoint::run(args, global, &environment),
-        Command::Breaker(args) => breaker::run(args, global, &environment),
-        Command::Queue(args) => queue::run(args, global, &environment),
-        Command::Probe(args) => probe::run(args, global, &environment),
-        Command::Session(args) => session::run(args, global, &environment),
+        Command::Cluster(asked) => asked.run(global, &environment, cluster::run),
+        Command::Endpoint(asked) => asked.run(global, &environment, endpoint::run),
+        Command::Breaker(asked) => asked.run(global, &environment, breaker::run),
+        Command::Queue(asked) => asked.run(global, &environment, queue::run),
+        Command::Probe(asked) => asked.run(global, &environment, probe::run),
+        Command::Session(asked) => asked.run(global, &environment, session::run),
         Command::Logs(args) => logs::run(args, global, &environment),
-        Command::Stats(args) => stats::run(args, global, &environment),
-        Command::Token(args) => token::run(args, global, &environment),
-        Command::Refresh(args) => refresh::run(args, global, &environment),
-        Command::Metrics(args) => metrics::run(args, global, &environment),
-        Command::Store(args) => store::run(args, global, &environment),
-        Command::Requests(args) => requests::run(args, global, &environment),
-        Command::Explain(args) => explain::run(args, global, &environment),
-        Command::Doctor(args) => doctor::run(args, global, &environment),
+        Command::Stats(asked) => asked.run(global, &environment, stats::run),
+        Command::Token(asked) => asked.run(global, &environment, token::run),
+        Command::Refresh(asked) => asked.run(global, &environment, refresh::run),
+        Command::Metrics(asked) => asked.run(global, &environment, metrics::run),
+        Command::Store(asked) => asked.run(global, &environment, store::run),
+        Command::Requests(asked) => asked.run(global, &environment, requests::run),
+        Command::Explain(asked) => asked.run(global, &environment, explain::run),
+        Command::Doctor(asked) => asked.run(global, &environment, doctor::run),
         Command::Completions { shell } => completions::run(*shell),
         Command::Openapi => openapi::run(),
         Command::Man => man::run(),

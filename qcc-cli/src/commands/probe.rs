@@ -1,10 +1,8 @@
 //! `qcc probe`: checks endpoints now.
 
-use super::operate::{NamedOrAll, Operator, wait};
+use super::operate::{NamedOrAll, Operator};
 use crate::admin::view::ChecksView;
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::moment::brief;
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
 use crate::paragraph::fit;
@@ -13,21 +11,12 @@ use crate::paragraph::fit;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
     which: NamedOrAll,
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    let checks = wait(probe(&client, &args.which))?;
-    output.show(&checks, |stream| write!(stream, "{}", table(&checks)))?;
-    Ok(exit(&checks))
+pub(super) fn run(args: &Args, operator: &Operator) -> Result<Exit, Failure> {
+    operator.judge(probe(&operator.client, &args.which), table, exit)
 }
 
 async fn probe(client: &Client, which: &NamedOrAll) -> Result<ChecksView, Failure> {

@@ -5,29 +5,17 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use clap::Subcommand;
 
-use super::operate::{ALL, Operator, on, wait};
+use super::operate::{Operator, on};
 use super::probe::{exit, table};
-use crate::admin::LARGEST_PAGE;
 use crate::admin::view::{ChecksView, QueueView};
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::moment::Date;
 use crate::output::{Align, Cell, DIM, Exit, Failure, STRONG, Table, WARN};
 use crate::paragraph::{self, fit};
 
-/// The options of `queue`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with the queue.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Show who is there, why and since when, and when they are checked next
     Status,
     /// Check all of them now, or one endpoint; those that work come back at once
@@ -39,48 +27,22 @@ enum What {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    match &args.what {
-        What::Status => {
-            let queue = wait(status(&client))?;
-            output.show(&queue, |stream| stream.write_all(page(&queue).as_bytes()))?;
-            Ok(Exit::Success)
-        }
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::Status => operator.show(status(client), page),
         What::Retry { endpoint } => {
-            let checks = wait(retry(&client, endpoint.as_deref()))?;
-            output.show(&checks, |stream| match &*checks.endpoints {
-                [] => writeln!(stream, "The queue is empty; nothing was checked."),
-                _ => write!(stream, "{}", table(&checks)),
-            })?;
-            match &*checks.endpoints {
-                [] => Ok(Exit::Success),
-                _ => Ok(exit(&checks)),
-            }
+            operator.judge(retry(client, endpoint.as_deref()), checked, verdict)
         }
     }
 }
 
 async fn status(client: &Client) -> Result<QueueView, Failure> {
-    let path = "/admin/v1/queue";
-    let page = async |offset: usize| -> Result<QueueView, Failure> {
-        let path = format!("{path}?limit={LARGEST_PAGE}&offset={offset}");
-        client.get(&path).await
-    };
-    let mut queue = page(0).await?;
-    while queue.members.items.len() < queue.members.total.min(ALL) {
-        let next = page(queue.members.items.len()).await?;
-        if next.members.items.is_empty() {
-            break;
-        }
-        queue.members.items.extend(next.members.items);
-    }
-    queue.members.limit = queue.members.items.len();
-    Ok(queue)
+    client
+        .whole("/admin/v1/queue", |queue: &mut QueueView| {
+            &mut queue.members
+        })
+        .await
 }
 
 async fn retry(client: &Client, endpoint: Option<&str>) -> Result<ChecksView, Failure> {
@@ -89,6 +51,21 @@ async fn retry(client: &Client, endpoint: Option<&str>) -> Result<ChecksView, Fa
         None => "/admin/v1/queue/retry".to_owned(),
     };
     client.post_patiently(&path).await
+}
+
+fn checked(checks: &ChecksView) -> String {
+    match &*checks.endpoints {
+        [] => "The queue is empty; nothing was checked.\n".to_owned(),
+        _ => table(checks).to_string(),
+    }
+}
+
+/// An empty queue is no failure.
+fn verdict(checks: &ChecksView) -> Exit {
+    match &*checks.endpoints {
+        [] => Exit::Success,
+        _ => exit(checks),
+    }
 }
 
 fn page(queue: &QueueView) -> String {

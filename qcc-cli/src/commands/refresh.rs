@@ -4,33 +4,15 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::operate::{Operator, wait};
+use super::operate::Operator;
 use crate::admin::view::Reloaded;
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::output::{Exit, Failure, WARN, styled};
 use crate::paragraph;
 
-/// The options of `refresh`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    let reloaded = wait(refresh(&operator.client))?;
-    operator.output.show(&reloaded, |stream| {
-        stream.write_all(page(&reloaded).as_bytes())
-    })?;
-    Ok(Exit::Success)
+pub(super) fn run((): &(), operator: &Operator) -> Result<Exit, Failure> {
+    operator.show(refresh(&operator.client), page)
 }
 
 async fn refresh(client: &Client) -> Result<Reloaded, Failure> {

@@ -5,11 +5,9 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use clap::builder::RangedU64ValueParser;
 
-use super::operate::{Operator, wait};
+use super::operate::Operator;
 use crate::admin::view::RequestView;
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::moment::{brief, grouped};
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN};
 use crate::paragraph::{self, fit};
@@ -21,8 +19,6 @@ const LONGEST_ID: usize = 40;
 /// The options of `requests`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
@@ -30,17 +26,10 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    let requests = wait(requests(&operator.client, args.last))?;
-    operator.output.show(&requests, |stream| {
-        stream.write_all(page(&requests).as_bytes())
-    })?;
-    Ok(Exit::Success)
+pub(super) fn run(args: &Args, operator: &Operator) -> Result<Exit, Failure> {
+    operator.show(requests(&operator.client, args.last), |requests| {
+        page(requests)
+    })
 }
 
 async fn requests(client: &Client, last: usize) -> Result<Vec<RequestView>, Failure> {

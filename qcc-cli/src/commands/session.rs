@@ -7,26 +7,15 @@ use std::fmt::Write as _;
 use clap::Subcommand;
 use qcc_core::record::SessionHash;
 
-use super::operate::{Operator, on, wait};
+use super::operate::{Operator, on};
 use crate::admin::view::{Page, SessionStatsView, SessionView, Unbound};
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::Environment;
+use crate::client::{Client, segment};
 use crate::moment::grouped;
 use crate::output::{Align, Cell, DIM, Exit, Failure, STRONG, Table};
 
-/// The options of `session`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with sessions.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// List the sessions that are bound, the most recently used first
     List {
         /// How many
@@ -47,7 +36,7 @@ enum What {
 
 #[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Which {
+pub(crate) struct Which {
     /// The session: its id, or its hash as listed
     #[arg(value_name = "SESSION")]
     session: Option<String>,
@@ -63,33 +52,14 @@ struct Which {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    match &args.what {
-        What::List { last } => {
-            let sessions = wait(list(&client, *last))?;
-            output.show(&sessions, |stream| write!(stream, "{}", listed(&sessions)))?;
-        }
-        What::Show { session } => {
-            let sessions = wait(show(&client, session))?;
-            output.show(&sessions, |stream| write!(stream, "{}", listed(&sessions)))?;
-        }
-        What::Unbind(which) => {
-            let unbound = wait(unbind(&client, which))?;
-            output.show(&unbound, |stream| writeln!(stream, "{}", told(&unbound)))?;
-        }
-        What::Stats => {
-            let stats = wait(stats(&client))?;
-            output.show(&stats, |stream| {
-                stream.write_all(numbers(&stats).as_bytes())
-            })?;
-        }
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::List { last } => operator.show(list(client, *last), |sessions| listed(sessions)),
+        What::Show { session } => operator.show(show(client, session), |sessions| listed(sessions)),
+        What::Unbind(which) => operator.show(unbind(client, which), told),
+        What::Stats => operator.show(stats(client), |stats| numbers(stats)),
     }
-    Ok(Exit::Success)
 }
 
 /// The hash of the session that `text` names: an id goes no further than this process.

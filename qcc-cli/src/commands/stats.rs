@@ -3,32 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use super::operate::{Operator, wait};
+use super::operate::Operator;
 use crate::admin::view::StatsView;
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use crate::client::Client;
 use crate::moment::{Date, grouped};
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, STRONG, Table, styled};
 use crate::paragraph;
 
-/// The options of `stats`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-}
-
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    let stats = wait(stats(&client))?;
-    output.show(&stats, |stream| stream.write_all(page(&stats).as_bytes()))?;
-    Ok(Exit::Success)
+pub(super) fn run((): &(), operator: &Operator) -> Result<Exit, Failure> {
+    operator.show(stats(&operator.client), page)
 }
 
 async fn stats(client: &Client) -> Result<StatsView, Failure> {

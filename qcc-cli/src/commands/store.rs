@@ -3,42 +3,25 @@
 use anstyle::Style;
 use clap::Subcommand;
 
-use super::operate::{Operator, wait};
-use crate::cli::Global;
-use crate::client::{Client, Target};
-use crate::config::Environment;
+use super::operate::Operator;
+use crate::client::Client;
 use crate::history::StoreView;
 use crate::moment::grouped;
 use crate::output::{BAD, Exit, Failure, GOOD, WARN, styled};
 use crate::paragraph;
 
-/// The options of `store`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with the store.
 #[derive(Clone, Copy, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Show whether the history is written, how large it is, and what was lost
     Status,
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    let What::Status = args.what;
-    let store = wait(status(&client))?;
-    output.show(&store, |stream| stream.write_all(page(&store).as_bytes()))?;
-    Ok(Exit::Success)
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    match what {
+        What::Status => operator.show(status(&operator.client), page),
+    }
 }
 
 async fn status(client: &Client) -> Result<StoreView, Failure> {

@@ -5,27 +5,16 @@ use std::fmt::Write as _;
 use anstyle::Style;
 use clap::Subcommand;
 
-use super::operate::{ALL, Operator, wait};
+use super::operate::{ALL, Operator};
 use crate::admin::pool::{PoolTest, PoolView, Recovered};
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::Environment;
+use crate::client::{Client, segment};
 use crate::moment::Date;
 use crate::output::{Align, BAD, Cell, DIM, Exit, Failure, GOOD, STRONG, Table, WARN, styled};
 use crate::paragraph;
 
-/// The options of `token`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
-
 /// What to do with token pools.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// Show every token by its name: its state, its failures, its last use and its end
     Status,
     /// Use tokens again that were refused or are inactive
@@ -47,34 +36,19 @@ enum What {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let Operator { client, output, .. } = Operator::new(&args.target, global, environment)?;
-    match &args.what {
-        What::Status => {
-            let pools = wait(status(&client))?;
-            output.show(&pools, |stream| {
-                stream.write_all(listing(&pools).as_bytes())
-            })?;
-        }
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    match what {
+        What::Status => operator.show(status(client), |pools| listing(pools)),
         What::Recover { token, endpoint } => {
-            let recovered = wait(recover(&client, token.as_deref(), endpoint.as_deref()))?;
-            output.show(&recovered, |stream| {
-                stream.write_all(page(&recovered).as_bytes())
-            })?;
+            operator.show(recover(client, token.as_deref(), endpoint.as_deref()), page)
         }
-        What::Test { endpoint } => {
-            let tests = wait(test(&client, endpoint.as_deref()))?;
-            output.show(&tests, |stream| stream.write_all(report(&tests).as_bytes()))?;
-            if tests.iter().any(|test| !test.ok) {
-                return Ok(Exit::Failure);
-            }
-        }
+        What::Test { endpoint } => operator.judge(
+            test(client, endpoint.as_deref()),
+            |tests| report(tests),
+            |tests| verdict(tests),
+        ),
     }
-    Ok(Exit::Success)
 }
 
 async fn status(client: &Client) -> Result<Vec<PoolView>, Failure> {
@@ -195,6 +169,13 @@ fn page(recovered: &Recovered) -> String {
         NONE.to_owned()
     } else {
         page
+    }
+}
+
+fn verdict(tests: &[PoolTest]) -> Exit {
+    match tests.iter().all(|test| test.ok) {
+        true => Exit::Success,
+        false => Exit::Failure,
     }
 }
 

@@ -6,31 +6,21 @@
 mod configured;
 mod page;
 
+use std::future::ready;
+
 use clap::Subcommand;
 use serde::Serialize;
 
 use self::configured::Configured;
 use self::page::{clusters_page, status_page};
-use super::operate::{Operator, wait};
-use crate::admin::LARGEST_PAGE;
+use super::operate::{ALL, Operator};
 use crate::admin::view::{ClusterStatus, ClusterView};
-use crate::cli::Global;
-use crate::client::{Client, Target, segment};
-use crate::config::Environment;
+use crate::client::{Client, segment};
 use crate::output::{Exit, Failure};
-
-/// The options of `cluster`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(subcommand)]
-    what: What,
-}
 
 /// What to show of clusters.
 #[derive(Clone, Debug, Subcommand)]
-enum What {
+pub(crate) enum What {
     /// List the clusters
     List,
     /// Show the state of their endpoints
@@ -42,69 +32,59 @@ enum What {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    let seen = match &args.what {
-        What::List => wait(list(&operator.client)).map(Seen::List),
-        What::Status { name } => wait(status(&operator.client, name.as_deref())).map(Seen::Status),
-    };
-    let name = match &args.what {
-        What::Status { name } => name.as_deref(),
-        What::List => None,
-    };
-    match seen {
-        Ok(Seen::List(clusters)) => operator.output.show(&Running::new(&clusters), |stream| {
-            stream.write_all(clusters_page(&clusters).as_bytes())
-        })?,
-        Ok(Seen::Status(clusters)) => operator.output.show(&Running::new(&clusters), |stream| {
-            stream.write_all(status_page(&clusters).as_bytes())
-        })?,
-        Err(failure) if failure.exit == Exit::NotRunning => {
-            let configured = match &operator.config {
-                Ok(config) => Configured::of(config, name, failure.message)?,
-                Err(problems) => {
-                    let text = format!("{failure}\n  and there is no configuration: {problems}");
-                    return Err(Failure::new(Exit::NotRunning, text));
-                }
-            };
-            operator.output.show(&configured, |stream| {
-                stream.write_all(configured.page().as_bytes())
-            })?;
-            return Ok(Exit::NotRunning);
+pub(super) fn run(what: &What, operator: &Operator) -> Result<Exit, Failure> {
+    let client = &operator.client;
+    let (name, shown) = match what {
+        What::List => (
+            None,
+            operator.show(running(list(client)), |live| clusters_page(&live.clusters)),
+        ),
+        What::Status { name } => {
+            let name = name.as_deref();
+            (
+                name,
+                operator.show(running(status(client, name)), |live| {
+                    status_page(&live.clusters)
+                }),
+            )
         }
-        Err(failure) => return Err(failure),
+    };
+    match shown {
+        Err(failure) if failure.exit == Exit::NotRunning => configured(operator, name, failure),
+        shown => shown,
     }
-    Ok(Exit::Success)
 }
 
-/// What the running proxy said.
-enum Seen {
-    List(Vec<ClusterView>),
-    Status(Vec<ClusterStatus>),
+/// Shows what is configured, because of `failure`: the proxy does not run.
+fn configured(operator: &Operator, name: Option<&str>, failure: Failure) -> Result<Exit, Failure> {
+    let config = operator.config.as_ref().map_err(|problems| {
+        let text = format!("{failure}\n  and there is no configuration: {problems}");
+        Failure::new(Exit::NotRunning, text)
+    })?;
+    let configured = Configured::of(config, name, failure.message)?;
+    operator.judge(ready(Ok(configured)), Configured::page, |_| {
+        Exit::NotRunning
+    })
 }
 
-/// The same for programs, who see by `running` whether it is live.
+/// What the running proxy said, for programs, who see by `running` whether it is live.
 #[derive(Serialize)]
-struct Running<'a, T> {
+struct Running<T> {
     running: bool,
-    clusters: &'a [T],
+    clusters: Vec<T>,
 }
 
-impl<'a, T> Running<'a, T> {
-    const fn new(clusters: &'a [T]) -> Self {
-        Self {
-            running: true,
-            clusters,
-        }
-    }
+async fn running<T>(
+    clusters: impl Future<Output = Result<Vec<T>, Failure>>,
+) -> Result<Running<T>, Failure> {
+    Ok(Running {
+        running: true,
+        clusters: clusters.await?,
+    })
 }
 
 async fn list(client: &Client) -> Result<Vec<ClusterView>, Failure> {
-    client.list("/admin/v1/clusters", usize::MAX).await
+    client.list("/admin/v1/clusters", ALL).await
 }
 
 /// The cluster of this name, else all.
@@ -127,21 +107,9 @@ async fn status(client: &Client, name: Option<&str>) -> Result<Vec<ClusterStatus
 /// One cluster with all its endpoints, however many pages they fill.
 async fn whole(client: &Client, name: &str) -> Result<ClusterStatus, Failure> {
     let path = format!("/admin/v1/clusters/{}", segment(name));
-    let page = async |offset| -> Result<ClusterStatus, Failure> {
-        client
-            .get(&format!("{path}?limit={LARGEST_PAGE}&offset={offset}"))
-            .await
-    };
-    let mut status = page(0).await?;
-    while status.endpoints.items.len() < status.endpoints.total {
-        let next = page(status.endpoints.items.len()).await?;
-        if next.endpoints.items.is_empty() {
-            break;
-        }
-        status.endpoints.items.extend(next.endpoints.items);
-    }
-    status.endpoints.limit = status.endpoints.items.len();
-    Ok(status)
+    client
+        .whole(&path, |status: &mut ClusterStatus| &mut status.endpoints)
+        .await
 }
 
 #[cfg(test)]
@@ -152,7 +120,9 @@ mod tests {
 
     use super::*;
     use crate::admin::fake::{Fake, healthy, open, refused};
-    use crate::config::{self, Config};
+    use crate::cli::Global;
+    use crate::client::Target;
+    use crate::config::{self, Config, Environment};
     use crate::paragraph;
     use crate::telemetry::Format;
 
@@ -291,11 +261,8 @@ spare     54a88919  unhealthy  no       no         1/3  failed  closed   yes    
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
-        let args = Args {
-            target: Target {
-                admin: Some(format!("http://127.0.0.1:{port}")),
-            },
-            what: What::Status { name: None },
+        let target = Target {
+            admin: Some(format!("http://127.0.0.1:{port}")),
         };
         let global = Global {
             config: None::<PathBuf>,
@@ -304,6 +271,8 @@ spare     54a88919  unhealthy  no       no         1/3  failed  closed   yes    
             log_format: Format::Human,
         };
         let environment = Environment::from_iter([("ANTHROPIC_API_KEY", "sk-test-0001")]);
-        assert_eq!(run(&args, &global, &environment), Ok(Exit::NotRunning));
+        let operator = Operator::new(&target, &global, &environment).unwrap();
+        let status = What::Status { name: None };
+        assert_eq!(run(&status, &operator), Ok(Exit::NotRunning));
     }
 }

@@ -14,10 +14,8 @@ use anstyle::Style;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::operate::{Operator, wait};
-use crate::cli::Global;
-use crate::client::{Target, segment};
-use crate::config::Environment;
+use super::operate::Operator;
+use crate::client::segment;
 use crate::explain::Explanation;
 use crate::output::{BAD, DIM, Exit, Failure, GOOD, STRONG, WARN, styled};
 use crate::paragraph;
@@ -25,8 +23,6 @@ use crate::paragraph;
 /// The options of `doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -41,30 +37,20 @@ enum What {
 }
 
 /// Runs the command.
-pub(super) fn run(
-    args: &Args,
-    global: &Global,
-    environment: &Environment,
-) -> Result<Exit, Failure> {
-    let operator = Operator::new(&args.target, global, environment)?;
-    let named = args.target.admin.is_some() || environment.get("QCC_ADMIN").is_some();
-    let findings = wait(async {
-        Ok(match &args.what {
-            None => proxy::examine(&operator, named).await,
-            Some(What::Request { id }) => {
-                let path = format!("/admin/v1/requests/{}", segment(id));
-                match operator.client.get::<Explanation>(&path).await {
-                    Ok(explanation) => request::examine(&explanation),
-                    Err(failure) => vec![proxy::unanswered("request", &failure)],
-                }
-            }
-        })
-    })?;
-    let report = Report::of(findings);
-    operator
-        .output
-        .show(&report, |stream| stream.write_all(report.page().as_bytes()))?;
-    Ok(report.exit)
+pub(super) fn run(args: &Args, operator: &Operator) -> Result<Exit, Failure> {
+    let examined = async { Ok(Report::of(examine(args.what.as_ref(), operator).await)) };
+    operator.judge(examined, Report::page, |report| report.exit)
+}
+
+async fn examine(what: Option<&What>, operator: &Operator) -> Vec<Finding> {
+    let Some(What::Request { id }) = what else {
+        return proxy::examine(operator).await;
+    };
+    let path = format!("/admin/v1/requests/{}", segment(id));
+    match operator.client.get::<Explanation>(&path).await {
+        Ok(explanation) => request::examine(&explanation),
+        Err(failure) => vec![proxy::unanswered("request", &failure)],
+    }
 }
 
 /// What one step found.

@@ -63,9 +63,9 @@ impl Known {
     }
 }
 
-/// Every step. `named` if the proxy was named on the command line, so that the configuration
-/// here need not be its own.
-pub(super) async fn examine(operator: &Operator, named: bool) -> Vec<Finding> {
+/// Every step.
+pub(super) async fn examine(operator: &Operator) -> Vec<Finding> {
+    let named = operator.is_named;
     let mut findings = Vec::new();
     match &operator.config {
         Ok(config) => {
@@ -349,18 +349,20 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_configuration_comes_first_and_what_cannot_be_asked_is_skipped() {
         let environment = Environment::from_iter([("HOME", "/nope")]);
-        let operator = Operator {
+        let mut operator = Operator {
+            is_named: false,
             client: Client::in_memory(axum::Router::new()),
             config: config::from_str("clusters: {}", Path::new("qcc.yaml"), &environment),
             output: Output::new(true),
         };
-        let report = Report::of(examine(&operator, false).await);
+        let report = Report::of(examine(&operator).await);
         assert_eq!(report.first_failure, Some("configuration"));
         assert_eq!(report.exit, Exit::Config);
         let skipped = |one: &&Finding| one.state == State::Skipped;
         assert_eq!(report.findings.iter().filter(skipped).count(), ASKED.len());
         // What another proxy was started with is not known here.
-        let report = Report::of(examine(&operator, true).await);
+        operator.is_named = true;
+        let report = Report::of(examine(&operator).await);
         assert_eq!(report.first_failure, Some("admin"));
     }
 
