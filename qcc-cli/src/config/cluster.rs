@@ -346,17 +346,7 @@ fn base_url(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<BaseUr
         section.missing(reader, "base_url", remedy);
         return None;
     };
-    let text = field.text(reader, remedy)?;
-    match text.parse::<BaseUrl>() {
-        Ok(base_url) => Some(base_url),
-        Err(error) => {
-            // The error says what is wrong, then what to write.
-            let error = error.to_string();
-            let (reason, remedy) = error.split_once("; ").unwrap_or((&error, remedy));
-            field.problem(reader, reason, remedy);
-            None
-        }
-    }
+    field.typed(reader, remedy)
 }
 
 /// The key itself, or what stands in the file that is named.

@@ -4,6 +4,9 @@
 //! default and finds the next problem, too. Whoever asked decides at the end: a configuration
 //! with one problem is not used.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use qcc_core::time::Duration;
 
 use super::env::Environment;
@@ -293,6 +296,24 @@ impl<'n> Field<'n> {
             self.problem(reader, format!("must be {expected}"), remedy);
         }
         value
+    }
+
+    /// The value as a type whose errors say what is wrong and, after a semicolon, what to write.
+    pub(super) fn typed<T: FromStr<Err: Display>>(
+        &self,
+        reader: &mut Reader<'_>,
+        remedy: &str,
+    ) -> Option<T> {
+        let text = self.text(reader, remedy)?;
+        match text.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let error = T::Err::to_string(&error);
+                let (reason, remedy) = error.split_once("; ").unwrap_or((&error, remedy));
+                self.problem(reader, reason, remedy);
+                None
+            }
+        }
     }
 
     /// A whole number in the range of its key.

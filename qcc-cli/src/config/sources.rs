@@ -212,18 +212,7 @@ pub(super) fn command(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Orig
 
 /// An address that tokens are got from.
 pub(super) fn url(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<TokenUrl> {
-    let text = field.text(reader, URL)?;
-    let url: TokenUrl = match text.parse() {
-        Ok(url) => url,
-        Err(error) => {
-            // The error says what is wrong, then what to write.
-            let error: qcc_core::source::InvalidTokenUrl = error;
-            let error = error.to_string();
-            let (reason, remedy) = error.split_once("; ").unwrap_or((&error, URL));
-            field.problem(reader, reason, remedy);
-            return None;
-        }
-    };
+    let url: TokenUrl = field.typed(reader, URL)?;
     if url.uri().scheme_str() == Some("http") && !is_loopback(url.host()) {
         let reason = "is http off this machine: everybody on the way can read the tokens";
         field.warning(reader, reason, "write https://…");

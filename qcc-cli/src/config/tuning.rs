@@ -1,6 +1,6 @@
 //! The keys that tune a cluster: breaker, marks, affinity, retry, time-outs.
 
-use qcc_core::endpoint::{InvalidMarking, MarkOn, Marking};
+use qcc_core::endpoint::{MarkOn, Marking};
 use qcc_core::llm::{InvalidSource, Source};
 
 use super::reader::{Field, Reader, Section};
@@ -58,18 +58,7 @@ fn markings(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Vec<Marking>> 
     let items = field.items(reader, remedy)?;
     let mut markings = Vec::with_capacity(items.len());
     for item in items {
-        let Some(text) = item.text(reader, remedy) else {
-            continue;
-        };
-        match text.trim().parse() {
-            Ok(marking) => markings.push(marking),
-            Err(error) => {
-                // The error says what is wrong, then what to write.
-                let error = InvalidMarking::to_string(&error);
-                let (reason, remedy) = error.split_once("; ").unwrap_or((&error, remedy));
-                item.problem(reader, reason, remedy);
-            }
-        }
+        markings.extend(item.typed::<Marking>(reader, remedy));
     }
     Some(markings)
 }

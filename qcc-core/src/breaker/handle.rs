@@ -25,6 +25,7 @@ pub struct Breaker(Arc<View>);
 
 /// The state, and the endpoint as this handle knows it: after a reload the same state goes on
 /// under another name or with another limit.
+#[derive(Clone)]
 struct View {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
@@ -109,13 +110,9 @@ impl Breaker {
     /// The same breaker; `bell` rings when its state changes.
     #[must_use]
     pub(crate) fn with_bell(self, bell: Bell) -> Self {
-        let View {
-            endpoint, shared, ..
-        } = &*self.0;
         Self(Arc::new(View {
-            endpoint: endpoint.clone(),
-            shared: shared.clone(),
             bell,
+            ..View::clone(&self.0)
         }))
     }
 
@@ -123,11 +120,9 @@ impl Breaker {
     /// configuration holds for both handles at once.
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>, config: Config) -> Self {
-        let (shared, bell) = (self.0.shared.clone(), self.0.bell.clone());
         let continued = Self(Arc::new(View {
             endpoint,
-            shared,
-            bell,
+            ..View::clone(&self.0)
         }));
         continued.configure(config);
         continued

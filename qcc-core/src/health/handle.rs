@@ -22,6 +22,7 @@ pub struct Health(Arc<View>);
 
 /// The record, and the endpoint as this handle knows it: after a reload the same record goes on
 /// under another name.
+#[derive(Clone)]
 struct View {
     endpoint: Arc<Endpoint>,
     shared: Arc<Shared>,
@@ -98,13 +99,9 @@ impl Health {
     /// The same record; `bell` rings when a credential is refused or a switch is turned.
     #[must_use]
     pub(crate) fn with_bell(self, bell: Bell) -> Self {
-        let View {
-            endpoint, shared, ..
-        } = &*self.0;
         Self(Arc::new(View {
-            endpoint: endpoint.clone(),
-            shared: shared.clone(),
             bell,
+            ..View::clone(&self.0)
         }))
     }
 
@@ -114,11 +111,9 @@ impl Health {
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>) -> Self {
         let configured = endpoint.enabled();
-        let (shared, bell) = (self.0.shared.clone(), self.0.bell.clone());
         let continued = Self(Arc::new(View {
             endpoint,
-            shared,
-            bell,
+            ..View::clone(&self.0)
         }));
         let is_new = continued.change(|state| state.configure(configured));
         match (is_new, configured) {

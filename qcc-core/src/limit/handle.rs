@@ -14,6 +14,7 @@ pub struct Caller(Arc<View>);
 
 /// The count, and the limit as this handle knows it: after a reload the same count goes on under
 /// another limit.
+#[derive(Clone)]
 struct View {
     name: Arc<str>,
     limit: Option<NonZeroU32>,
@@ -36,9 +37,8 @@ impl Caller {
     #[must_use]
     pub fn continued(&self, limit: Option<NonZeroU32>) -> Self {
         Self(Arc::new(View {
-            name: self.0.name.clone(),
             limit,
-            in_flight: self.0.in_flight.clone(),
+            ..View::clone(&self.0)
         }))
     }
 

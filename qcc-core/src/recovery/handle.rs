@@ -22,6 +22,7 @@ pub struct Recovery(Arc<View>);
 
 /// The place, and the endpoint as this handle knows it: after a reload the same place goes on under
 /// another name.
+#[derive(Clone)]
 struct View {
     endpoint: Arc<Endpoint>,
     clock: Arc<dyn WallClock>,
@@ -69,12 +70,10 @@ impl Recovery {
     /// The same place for `endpoint` as it is configured now. What is due next keeps its time.
     #[must_use]
     pub fn continued(&self, endpoint: Arc<Endpoint>, config: Config) -> Self {
-        let shared = self.0.shared.clone();
         self.lock().config = config;
         Self(Arc::new(View {
             endpoint,
-            clock: self.0.clock.clone(),
-            shared,
+            ..View::clone(&self.0)
         }))
     }
 
