@@ -4,15 +4,20 @@
 //! stands in for it and what it means. The readers take ranges from here and know no key that is
 //! not here, and from here come the JSON Schema and the tables of `docs/configuration.md`.
 //!
-//! A new key is a line in the table of its section in [`file`](mod@file), a `get` in the reader
+//! A new key is a line in the table of its section in [`file`](mod@file) or below it, a `get` in the reader
 //! of that section, a field of the configuration and of what `config show` prints. The tests of
 //! this module say what is forgotten: they try every key with its default, with values that its
 //! form allows and with values that it does not, on the readers and on the schema alike.
 
+mod cluster;
+mod endpoint;
 mod file;
+mod forms;
+mod recovery;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub(super) use file::FILE;
 pub(super) use schema::plain;
