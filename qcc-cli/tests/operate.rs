@@ -13,7 +13,10 @@ use serde_json::Value;
 const CLIENT_KEY: &str = "sk-test-0001";
 const DIGEST: &str = "820b1c7a7f3b9722bca2bdf90fb63c8af91c71bf8e7b399efb0646163b5af643";
 
-/// A proxy before an endpoint at which nobody listens, with a log file.
+/// An endpoint at which nobody listens.
+const NOBODY: &str = "{ name: one, base_url: 'http://127.0.0.1:9', api_key: sk-test-0002 }";
+
+/// A proxy with a log file.
 struct Proxy {
     child: Child,
     config: PathBuf,
@@ -23,7 +26,12 @@ struct Proxy {
 }
 
 impl Proxy {
+    /// Before an endpoint at which nobody listens.
     fn start(name: &str) -> Self {
+        Self::before(name, NOBODY)
+    }
+
+    fn before(name: &str, endpoints: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -38,7 +46,7 @@ client_keys: [{{ name: laptop, sha256: {DIGEST}, max_in_flight: 3 }}]
 clusters:
   claude:
     kind: anthropic
-    endpoints: [{{ name: one, base_url: 'http://127.0.0.1:9', api_key: sk-test-0002 }}]
+    endpoints: [{endpoints}]
 ",
             log.display()
         );
@@ -189,6 +197,112 @@ fn every_operation_says_what_changed_and_changes_nothing_the_second_time() {
         assert_eq!(code, 6, "{operation}: {stdout}{stderr}");
         assert!(stderr.contains("here is no"), "{operation}: {stderr}");
     }
+}
+
+/// Simulated upstreams, of which `one` answers checks as it should.
+struct Simulator(Child, SocketAddr);
+
+impl Simulator {
+    fn start() -> Self {
+        let mut child = Command::new(cargo_bin("qcc"))
+            .env_clear()
+            .args(["simulate", "--port", "0", "--endpoint", "one=echo"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap();
+        let address = address.parse().unwrap();
+        Self(child, address)
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What else is asked of a proxy whose `one` works and whose `pooled` has two tokens, and what it
+/// says.
+const QUESTIONS: [(&str, &str); 14] = [
+    ("token status", "claude/pooled"),
+    ("token recover", "nothing changed"),
+    ("token recover Personal-1", "nothing changed"),
+    (
+        "token recover Shared-1 --endpoint pooled",
+        "nothing changed",
+    ),
+    ("token test", "Nothing was sent."),
+    ("token test pooled", "ok  order"),
+    ("metrics show", "no request in the last 24h"),
+    ("metrics show --endpoint one", "no request in the last 24h"),
+    ("metrics export --endpoint one", "minute,cluster,endpoint"),
+    ("store status", "open"),
+    ("queue status", "The queue is empty."),
+    ("queue retry", "nothing was checked"),
+    ("queue retry one", "answered  valid"),
+    ("probe one", "answered  valid"),
+];
+
+/// The same with a name that nothing has, and one of those that the answer names.
+const STRANGERS: [(&str, &str); 7] = [
+    ("token recover Personal-9", "claude/pooled/Personal-1"),
+    ("token recover --endpoint nobody", "claude/pooled"),
+    ("token test nobody", "claude/pooled"),
+    ("metrics show --endpoint nobody", "claude/one"),
+    ("metrics export --endpoint nobody", "claude/one"),
+    ("queue retry nobody", "claude/one"),
+    ("probe nobody", "claude/one"),
+];
+
+// CLI-11, CLI-12, CLI-13, CLI-14, CLI-19, STO-05, STO-08
+#[test]
+fn every_question_is_answered_and_a_stranger_is_told_who_is_known() {
+    let simulator = Simulator::start();
+    let endpoints = format!(
+        "{{ name: one, base_url: 'http://{}/one', api_key: sk-test-0002 }}, \
+         {{ name: pooled, base_url: 'http://127.0.0.1:9', \
+         tokens: {{ personal: sk-test-0003, shared: sk-test-0004 }} }}",
+        simulator.1
+    );
+    let proxy = Proxy::before("questions", &endpoints);
+    for (question, said) in QUESTIONS {
+        let (code, stdout, stderr) = proxy.run(question);
+        assert_eq!(code, 0, "{question}: {stdout}{stderr}");
+        assert!(stdout.contains(said), "{question}: {stdout}");
+        assert!(!stdout.contains("sk-test"), "{question}: {stdout}");
+        proxy.json(question);
+    }
+    for (question, known) in STRANGERS {
+        let (code, stdout, stderr) = proxy.run(question);
+        assert_eq!(code, 6, "{question}: {stdout}{stderr}");
+        assert!(stderr.contains("here is no"), "{question}: {stderr}");
+        assert!(stderr.contains(known), "{question}: {stderr}");
+    }
+    // These two take no name.
+    for question in ["store status", "refresh"] {
+        assert_eq!(proxy.run(&format!("{question} nobody")).0, 2, "{question}");
+    }
+
+    assert_eq!(proxy.json("refresh")["changed"], false);
+    let text = fs::read_to_string(&proxy.config).unwrap();
+    fs::write(
+        &proxy.config,
+        text.replace("warm_up: off", "warm_up: connect"),
+    )
+    .unwrap();
+    let (code, stdout, stderr) = proxy.run("refresh");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("warm_up: off => connect"), "{stdout}");
+    fs::write(&proxy.config, "clusters: {}").unwrap();
+    let (code, _, stderr) = proxy.run("refresh");
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("stays in force"), "{stderr}");
 }
 
 // CLI-24, CLI-10
