@@ -349,6 +349,9 @@ fn a_refused_endpoint_is_out_after_a_kill_until_it_is_enabled() {
     let second =
         |endpoint: &Value| endpoint["last_failure"]["at"].as_str().unwrap()[..17].to_owned();
     assert_eq!(second(&after), second(&before), "to the minute");
+    until("it waits in the queue", || {
+        proxy.endpoint()["queued"] == true
+    });
     assert_eq!(proxy.ask("early"), 503);
     until("it is told", || {
         world.log().contains("as before the restart")

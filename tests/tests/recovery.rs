@@ -17,6 +17,7 @@ use qcc_core::failover::{Builder, Failover, NotChecked};
 use qcc_core::llm::LlmProbe;
 use qcc_core::recovery::{self, Check, Outcome, Validity};
 use qcc_core::simulate::{Behaviour, Script, Simulator};
+use qcc_core::store::Memory;
 use qcc_core::time::{self, Duration, Instant, SystemTime, WallClock};
 use qcc_core::token::{Pool, Tier, TokenState};
 use qcc_tests::harness::{Ask, World, endpoints};
@@ -376,6 +377,40 @@ async fn a_check_that_meets_a_limit_makes_the_endpoint_second_choice_for_a_minut
 }
 
 // ===== the queue =====
+
+// REC-01, REC-06, REC-07, SEL-13, SEL-15
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_was_kept_is_in_the_queue_from_the_start_and_a_check_ends_it_for_good() {
+    let store = Arc::new(Memory::new());
+    let start = || world(Api::Anthropic, |builder| builder.keep_in(store.clone()));
+    let before = start();
+    before.set("a", "status:401");
+    assert!(before.send(&ask()).await.is_answer());
+    drop(before);
+
+    let after = start();
+    after.set("a", "echo");
+    let looking_after = recovery(&after).await;
+    assert_eq!(cause(&after, "a").as_deref(), Some("HTTP 401"));
+    let due = after.endpoint("a").status().recovery.member.unwrap().next;
+    assert_eq!(
+        due,
+        Some(time::now() + MINUTE * 30 - Duration::from_millis(1))
+    );
+    assert!(after.send(&ask()).await.is_answer());
+    assert_eq!(after.calls(), [0, 1, 0], "no request goes there");
+
+    tokio::time::sleep(MINUTE * 30).await;
+    assert_eq!(cause(&after, "a"), None);
+    assert!(after.send(&ask()).await.is_answer());
+    assert_eq!(after.calls(), [2, 1, 0], "the check and a request");
+    drop((looking_after, after));
+
+    let third = start();
+    let _looking_after = recovery(&third).await;
+    assert_eq!(cause(&third, "a"), None);
+    assert!(!third.endpoint("a").status().auth_failed);
+}
 
 // REC-02, REC-03, REC-06, SEL-13, PRB-19, PRB-20, OPS-11
 #[tokio::test(start_paused = true)]
