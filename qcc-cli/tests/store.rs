@@ -453,6 +453,43 @@ fn on_a_full_disk_no_request_fails_and_the_loss_is_shown() {
     );
 }
 
+// STO-06
+#[test]
+fn a_second_proxy_on_the_same_file_says_so_and_leaves_the_history_to_the_first() {
+    let world = World::new("twice", "ok", "");
+    let mut first = world.start();
+    let second = world.start();
+    let log = world.log();
+    let file = world.file().display().to_string();
+    for part in ["store.path", &file, "another qcc proxy", "without history"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert_eq!((first.ask("one"), second.ask("two")), (200, 200));
+    assert_eq!(first.requests(), ["one"]);
+    assert_eq!(second.requests(), ["two"], "as far as it remembers");
+    assert_eq!(first.store()["state"], "open");
+    let store = second.store();
+    assert_eq!(store["state"], "missing");
+    assert_eq!(store["reason"], "is in use by another qcc proxy");
+
+    let required = fs::read_to_string(&world.config)
+        .unwrap()
+        .replace(".db' }", ".db', required: true }");
+    fs::write(&world.config, required).unwrap();
+    let output = qcc(&["serve", "--config", world.config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for part in ["store.path", &file, "another qcc proxy", "store.required"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+
+    // However the first one ends, the file is free.
+    first.process.kill();
+    assert_eq!(world.start().store()["state"], "open");
+}
+
 // STO-06, OPS-03
 #[test]
 fn a_damaged_file_is_told_with_its_key_and_left_as_it_is() {

@@ -6,6 +6,7 @@
 
 mod background;
 mod changes;
+mod claim;
 mod opened;
 mod reload;
 mod triggers;

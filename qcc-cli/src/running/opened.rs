@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::background::Background;
+use super::claim::{self, Claim};
 use super::reload::{Load, Reload};
 use super::{Generation, Running, Sinks, triggers, warm_up};
 use crate::admin::{self, Admin, Guard, Live};
 use crate::config::{Config, Secret, WarmUp};
 use crate::counts::Counts;
-use crate::history::{History, Store};
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::output::Failure;
 use crate::records::{DEFAULT_CAPACITY, FanOut, Records};
@@ -34,6 +35,7 @@ pub(crate) struct Opened {
     admin_listener: TcpListener,
     sinks: Sinks,
     work: Option<Work>,
+    claim: Option<Claim>,
     load: Option<Load>,
     records: Arc<Records>,
     metrics: Arc<Metrics>,
@@ -55,7 +57,7 @@ impl Opened {
         let metrics = Arc::new(Metrics::new());
         let counts = Arc::new(Counts::default());
         // What it kept is needed before the first request is.
-        let (store, work) = Store::open(&config.store).await?;
+        let (claim, store, work) = claim::open(&config.store).await?;
         let own: [Arc<dyn RecordSink>; 3] = [records.clone(), metrics.clone(), counts.clone()];
         let all = sinks.into_iter().chain(own).chain(store.sink());
         let sinks = Sinks {
@@ -74,6 +76,7 @@ impl Opened {
             admin_listener,
             sinks,
             work,
+            claim,
             load: None,
             records,
             metrics,
@@ -142,6 +145,7 @@ impl Opened {
         background.stop(end(phases, grace)).await;
         sinks.store.flush().await;
         working.shutdown().await;
+        drop(self.claim);
     }
 }
 
