@@ -525,6 +525,40 @@ fn a_changed_file_is_in_force_without_a_restart_and_a_broken_one_is_not() {
     assert!(!log.contains("sk-test"), "{log}");
 }
 
+// CFG-07
+#[cfg(unix)]
+#[test]
+fn a_configuration_behind_a_link_is_followed_to_where_the_link_leads() {
+    let text = |weight: u32| {
+        format!(
+            "store: {{ enabled: false }}\nwarm_up: off\nclusters: {{ c: {{ endpoints: [{{ \
+             name: a, base_url: 'http://127.0.0.1:9', api_key: sk-test-0001, \
+             weight: {weight} }}] }} }}\n"
+        )
+    };
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("linked");
+    let _ = fs::remove_dir_all(&folder);
+    let [first, second] = ["first", "second"].map(|name| folder.join(name).join("qcc.yaml"));
+    for target in [&first, &second] {
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+    }
+    fs::write(&first, text(1)).unwrap();
+    let (link, next) = (folder.join("qcc.yaml"), folder.join("next"));
+    std::os::unix::fs::symlink(&first, &link).unwrap();
+    let mut proxy = Proxy::start_with(&["--port", "0", "--config", link.to_str().unwrap()]);
+
+    fs::write(&first, text(2)).unwrap();
+    proxy.log_until("weight: 1 => 2");
+    fs::write(&second, text(3)).unwrap();
+    std::os::unix::fs::symlink(&second, &next).unwrap();
+    fs::rename(&next, &link).unwrap();
+    proxy.log_until("weight: 2 => 3");
+    fs::write(&second, text(4)).unwrap();
+    proxy.log_until("weight: 3 => 4");
+    assert_eq!(proxy.terminate().0, Some(0));
+    fs::remove_dir_all(folder).unwrap();
+}
+
 // UPS-18, UPS-19, UPS-21
 #[test]
 fn at_the_start_every_enabled_endpoint_is_connected_to_and_nobody_waits_for_it() {
