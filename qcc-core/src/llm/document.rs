@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::classifier::Judge;
 use super::json::{Object, Peek, text};
 use super::nesting::{Nesting, elements};
+use super::reader::whole;
 use super::usage::Tokens;
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
@@ -193,7 +194,7 @@ pub(super) struct Told<'a> {
 pub(super) fn examine(json: &[u8]) -> Finding<'_> {
     let json = json.trim_ascii_start();
     match json.first() {
-        Some(b'{') => match serde_json::from_slice::<Members<'_>>(json) {
+        Some(b'{') => match whole::<Members<'_>>(json) {
             Ok(members) if members.is_error() => Finding::Error(json),
             Ok(members) => Finding::Answer(Told {
                 usage: members.tokens.usage(),
@@ -203,7 +204,7 @@ pub(super) fn examine(json: &[u8]) -> Finding<'_> {
             Err(_) => Finding::Garbage,
         },
         // Gemini streams an array where no events are asked for.
-        Some(b'[') if serde_json::from_slice::<IgnoredAny>(json).is_ok() => {
+        Some(b'[') if whole::<IgnoredAny>(json).is_ok() => {
             let mut found = Finding::Garbage;
             for element in elements(json) {
                 match (examine(element), found) {

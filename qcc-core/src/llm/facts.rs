@@ -2,18 +2,16 @@
 //! body.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
+use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use sha2::{Digest, Sha256};
 
-use super::json::Each;
-use super::loose::Loose;
+use super::reader::{Malformed, Manner, Reader, outline};
 use super::resources::{Naming, Place};
-use super::{outline, session};
+use super::session;
 use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
 use crate::resource::ResourceKind;
 
@@ -45,15 +43,18 @@ impl ReadFacts for LlmFacts {
             ..Facts::default()
         };
         let json = body.unwrap_or_default();
-        let mut body: Body<'_> = outline::from_slice(json).unwrap_or_default();
+        let mut files = Naming::default();
+        let by_address = route.dialect == Some(Dialect::Gemini);
+        let file = |string| files.file(string, by_address);
+        let mut body = match outline(json, file, Body::read) {
+            Ok(mut body) => {
+                body.names.append(files);
+                body
+            }
+            Err(_) => Body::default(),
+        };
         let place = Place::of(head.uri.path());
         facts.makes = makes(&route, place, head, body.unstored);
-        if body.is_object {
-            match route.dialect {
-                Some(Dialect::Gemini) => body.names.addresses(json),
-                _ => body.names.files(json),
-            }
-        }
         if let Some(named) = place.and_then(Place::named) {
             body.names.push(named);
         }
@@ -128,10 +129,13 @@ impl<'a> Route<'a> {
     /// The routes of Gemini end in a verb: `models/gemini-x:generateContent`.
     fn by_verb(path: &'a str) -> Option<Self> {
         let (before, last) = path.rsplit_once('/').unwrap_or(("", path));
-        let (name, verb) = last
-            .rsplit_once(':')
-            .or_else(|| last.rsplit_once("%3A"))
-            .or_else(|| last.rsplit_once("%3a"))?;
+        let (name, verb) = last.rsplit_once(':').or_else(|| {
+            let (name, verb) = last.rsplit_once('%')?;
+            let verb = verb
+                .strip_prefix("3A")
+                .or_else(|| verb.strip_prefix("3a"))?;
+            Some((name, verb))
+        })?;
         let (operation, stream) = match verb {
             "generateContent" => (Operation::Generate, false),
             "streamGenerateContent" => (Operation::Generate, true),
@@ -178,10 +182,15 @@ impl<'a> Route<'a> {
 /// A digest of the credential that the client came with; that of nobody if it came with none.
 /// SDKs differ in where they put the same key, so the place is not part of it.
 fn client(headers: &HeaderMap, uri: &Uri) -> ClientId {
+    static NAMES: [HeaderName; 4] = [
+        AUTHORIZATION,
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+    ];
     let header = |name| headers.get(name).map(http::HeaderValue::as_bytes);
     let in_headers = || {
-        let names = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
-        let mut credentials = names.into_iter().filter_map(header).map(without_scheme);
+        let mut credentials = NAMES.iter().filter_map(header).map(without_scheme);
         credentials.find(|credential| !credential.is_empty())
     };
     let in_query = || {
@@ -213,132 +222,69 @@ struct Body<'a> {
     names: Naming,
     /// Whether the answer is not to be kept (`store: false`).
     unstored: bool,
-    is_object: bool,
 }
 
-impl Body<'_> {
-    fn name_session(&mut self, field: BodyField, value: Option<&str>) {
+impl<'a> Body<'a> {
+    fn read<M: Manner<'a>>(reader: &mut Reader<'a, M>) -> Result<Self, Malformed> {
+        let mut body = Self::default();
+        match reader.members(|value, name| body.member(name, value))? {
+            true => Ok(body),
+            false => Err(Malformed),
+        }
+    }
+
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"model" => self.model = value.text()?,
+            b"stream" => self.stream = value.truth()? == Some(true),
+            b"store" => self.unstored = value.truth()? == Some(false),
+            b"tools" => self.names.tools(value)?,
+            b"cached_content" | b"cachedContent" => {
+                self.names.mention_name(value.text()?.as_deref());
+            }
+            b"previous_response_id" => self.mention(ResourceKind::Response, value)?,
+            b"container" => self.mention(ResourceKind::Container, value)?,
+            b"input_file_id" | b"training_file" | b"validation_file" => {
+                self.mention(ResourceKind::File, value)?;
+            }
+            b"conversation_id" => self.name_session(BodyField::ConversationId, value.text()?),
+            b"session_id" => self.name_session(BodyField::SessionId, value.text()?),
+            b"prompt_cache_key" => self.name_session(BodyField::PromptCacheKey, value.text()?),
+            b"conversation" => {
+                let id = value.text_or_member(b"id")?;
+                self.names
+                    .mention(ResourceKind::Conversation, id.as_deref());
+                self.name_session(BodyField::Conversation, id);
+            }
+            b"metadata" => {
+                let user_id = value.text_of_member(b"user_id")?;
+                let session = user_id.as_deref().and_then(session_of_user);
+                self.name_session(BodyField::UserIdSession, session);
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+
+    fn mention<M: Manner<'a>>(
+        &mut self,
+        kind: ResourceKind,
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        let id = value.text_or_member(b"id")?;
+        self.names.mention(kind, id.as_deref());
+        Ok(())
+    }
+
+    fn name_session(&mut self, field: BodyField, value: Option<Cow<'_, str>>) {
         self.sessions.retain(|(known, _)| *known != field);
         if let Some(value) = value.filter(|value| session::is_id(value)) {
             self.sessions.push((field, value.into()));
         }
-    }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
-    Model,
-    Stream,
-    ConversationId,
-    SessionId,
-    PromptCacheKey,
-    Conversation,
-    Metadata,
-    Store,
-    Tools,
-    PreviousResponseId,
-    Container,
-    InputFileId,
-    TrainingFile,
-    ValidationFile,
-    #[serde(alias = "cachedContent")]
-    CachedContent,
-    #[serde(other)]
-    Other,
-}
-
-impl Name {
-    /// What a field of this name means that names a resource.
-    const fn kind(&self) -> ResourceKind {
-        match self {
-            Self::PreviousResponseId => ResourceKind::Response,
-            Self::Container => ResourceKind::Container,
-            _ => ResourceKind::File,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Body<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Body<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body<'de>, A::Error> {
-                let mut body = Body {
-                    is_object: true,
-                    ..Body::default()
-                };
-                while let Some(key) = map.next_key()? {
-                    let field = match key {
-                        Name::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                        Name::Model => {
-                            body.model = map.next_value::<Loose<'_>>()?.text;
-                            continue;
-                        }
-                        Name::Stream => {
-                            body.stream = map.next_value::<Loose<'_>>()?.truth == Some(true);
-                            continue;
-                        }
-                        Name::Store => {
-                            body.unstored = map.next_value::<Loose<'_>>()?.truth == Some(false);
-                            continue;
-                        }
-                        Name::Tools => {
-                            let Each(names) = map.next_value::<Each<Naming>>()?;
-                            body.names.append(names);
-                            continue;
-                        }
-                        Name::CachedContent => {
-                            let name = map.next_value::<Loose<'_>>()?.text;
-                            body.names.mention_name(name.as_deref());
-                            continue;
-                        }
-                        Name::PreviousResponseId
-                        | Name::Container
-                        | Name::InputFileId
-                        | Name::TrainingFile
-                        | Name::ValidationFile => {
-                            let value = map.next_value::<Loose<'_>>()?;
-                            let id = value.text.or(value.id);
-                            body.names.mention(key.kind(), id.as_deref());
-                            continue;
-                        }
-                        Name::ConversationId => BodyField::ConversationId,
-                        Name::SessionId => BodyField::SessionId,
-                        Name::PromptCacheKey => BodyField::PromptCacheKey,
-                        Name::Conversation => BodyField::Conversation,
-                        Name::Metadata => BodyField::UserIdSession,
-                    };
-                    let value = map.next_value::<Loose<'_>>()?;
-                    match field {
-                        BodyField::Conversation => {
-                            let id = value.text.or(value.id);
-                            body.names
-                                .mention(ResourceKind::Conversation, id.as_deref());
-                            body.name_session(field, id.as_deref());
-                        }
-                        BodyField::UserIdSession => {
-                            let session = value.user_id.as_deref().and_then(session_of_user);
-                            body.name_session(field, session.as_deref());
-                        }
-                        _ => body.name_session(field, value.text.as_deref()),
-                    }
-                }
-                Ok(body)
-            }
-        }
-
-        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -357,10 +303,16 @@ fn session_of_user(user_id: &str) -> Option<Cow<'_, str>> {
         let user: User<'_> = serde_json::from_str(user_id).ok()?;
         (!user.device_id.is_empty()).then_some(user.session_id)
     } else {
-        let (_, account) = user_id.strip_prefix("user_")?.split_once("_account_")?;
-        let (_, session) = account.split_once("_session_")?;
-        Some(Cow::Borrowed(session))
+        let account = behind(user_id.strip_prefix("user_")?, "_account_")?;
+        behind(account, "_session_").map(Cow::Borrowed)
     }
+}
+
+/// What stands behind the first `name` in `text`. A search that prepares itself for long texts
+/// costs more than all of this one.
+fn behind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut underscores = text.match_indices('_');
+    underscores.find_map(|(at, _)| text[at..].strip_prefix(name))
 }
 
 #[cfg(test)]

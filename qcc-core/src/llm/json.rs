@@ -12,6 +12,8 @@ use memchr::memmem::Finder;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::reader::whole;
+
 /// Any value, as far as it is of interest.
 #[derive(Debug, Default)]
 pub(super) enum Peek<'a> {
@@ -270,7 +272,7 @@ impl<'de> Visitor<'de> for SaysVisitor {
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     // A struct would be read from an array, too.
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
-    is_object.then(|| serde_json::from_slice(json).ok())?
+    is_object.then(|| whole(json).ok())?
 }
 
 /// The member `type` of an object; empty if it has none.

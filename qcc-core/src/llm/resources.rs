@@ -1,15 +1,12 @@
 //! The resources that a request names: in its path, and in the fields of its body.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
-use std::sync::LazyLock;
 
 use memchr::memchr;
 use memchr::memmem::Finder;
-use serde::Deserialize;
 use smallvec::SmallVec;
 
-use super::json::{Each, Gather, Object, Peek, text as text_of};
+use super::reader::{Malformed, Manner, Reader};
 use crate::resource::{Named, Resource, ResourceKind, Role};
 
 /// So many resources of one request are looked at.
@@ -153,35 +150,55 @@ impl Naming {
         }
     }
 
-    /// Notes the files that `json` names anywhere, with one pass that only looks for the key.
-    pub(super) fn files(&mut self, json: &[u8]) {
-        static FILE_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"file_id"));
-        values(json, &FILE_ID, |id| {
-            self.mention(ResourceKind::File, Some(id));
-            self.more()
+    /// Notes the files that are named by the member which `json` begins with, if it is one that
+    /// names files; in Gemini's dialect `by_address`.
+    #[inline]
+    pub(super) fn file(&mut self, json: &[u8], by_address: bool) {
+        if json.starts_with(b"\"file") {
+            self.file_or_other(json, by_address);
+        }
+    }
+
+    fn file_or_other(&mut self, json: &[u8], by_address: bool) {
+        let keys: &[&[u8]] = match by_address {
+            true => &[b"\"fileUri", b"\"file_uri"],
+            false => &[b"\"file_id"],
+        };
+        let Some(rest) = keys.iter().find_map(|key| json.strip_prefix(*key)) else {
+            return;
+        };
+        let _ = listed(rest, |text| {
+            let id = match by_address {
+                true => text.rsplit_once("/files/").map(|(_, id)| id),
+                false => Some(text),
+            };
+            self.mention(ResourceKind::File, id);
+            match self.0.len() < MOST {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
         });
     }
 
-    /// Notes the files that `json` names anywhere by their address, as Gemini's dialect does.
-    pub(super) fn addresses(&mut self, json: &[u8]) {
-        static CAMEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"fileUri"));
-        static SNAKE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"file_uri"));
-        for key in [&*CAMEL, &*SNAKE] {
-            values(json, key, |address| {
-                if let Some((_, id)) = address.rsplit_once("/files/") {
-                    self.mention(ResourceKind::File, Some(id));
+    /// Notes what the tools of a request name, as those of Responses do.
+    pub(super) fn tools<'a, M: Manner<'a>>(
+        &mut self,
+        tools: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        tools.elements(|tool| {
+            let tool = tool.members(|value, name| match name {
+                b"container" => {
+                    self.mention(ResourceKind::Container, value.text()?.as_deref());
+                    Ok(())
                 }
-                self.more()
+                b"vector_store_ids" => value.elements(|id| {
+                    self.mention(ResourceKind::VectorStore, id.text()?.as_deref());
+                    Ok(())
+                }),
+                _ => value.skip(),
             });
-        }
-    }
-
-    fn more(&self) -> ControlFlow<()> {
-        if self.0.len() < MOST {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
+            tool.map(drop)
+        })
     }
 
     /// What was named, those that decide first in front.
@@ -189,37 +206,6 @@ impl Naming {
         self.0
             .sort_by_key(|named| (named.role, named.resource.kind()));
         self.0
-    }
-}
-
-/// A tool of Responses, as far as it names resources.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Tool<'a> {
-    #[serde(borrow, deserialize_with = "text_of")]
-    container: Option<Cow<'a, str>>,
-    vector_store_ids: Each<Stores>,
-}
-
-/// The tools of a request.
-impl<'de> Gather<'de> for Naming {
-    type Item = Object<Tool<'de>>;
-
-    fn add(&mut self, Object(tool): Object<Tool<'de>>) {
-        self.mention(ResourceKind::Container, tool.container.as_deref());
-        let Each(Stores(stores)) = tool.vector_store_ids;
-        self.append(stores);
-    }
-}
-
-#[derive(Debug, Default)]
-struct Stores(Naming);
-
-impl<'de> Gather<'de> for Stores {
-    type Item = Peek<'de>;
-
-    fn add(&mut self, id: Peek<'de>) {
-        self.0.mention(ResourceKind::VectorStore, Some(id.as_str()));
     }
 }
 
@@ -231,31 +217,34 @@ pub(super) fn values(
     key: &Finder<'_>,
     mut found: impl FnMut(&str) -> ControlFlow<()>,
 ) {
-    for at in key.find_iter(json) {
-        let rest = &json[at + key.needle().len()..];
-        let rest = rest.strip_prefix(b"s").unwrap_or(rest);
-        let Some(rest) = rest.strip_prefix(b"\"") else {
-            continue;
-        };
-        let Some(rest) = rest.trim_ascii_start().strip_prefix(b":") else {
-            continue;
-        };
-        let rest = rest.trim_ascii_start();
-        let (mut rest, is_list) = match rest.strip_prefix(b"[") {
-            Some(list) => (list.trim_ascii_start(), true),
-            None => (rest, false),
-        };
-        while let Some((text, after)) = text(rest) {
-            if found(text).is_break() {
-                return;
-            }
-            let after = after.trim_ascii_start();
-            match after.strip_prefix(b",") {
-                Some(next) if is_list => rest = next.trim_ascii_start(),
-                _ => break,
-            }
+    let mut keys = key.find_iter(json);
+    let _ = keys.try_for_each(|at| listed(&json[at + key.needle().len()..], &mut found));
+}
+
+/// The texts under a key, of which `json` is what follows it: the end of its plural and its last
+/// quote, if it is the key, and its value.
+fn listed(json: &[u8], mut found: impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    let rest = json.strip_prefix(b"s").unwrap_or(json);
+    let value = || {
+        let rest = rest.strip_prefix(b"\"")?.trim_ascii_start();
+        Some(rest.strip_prefix(b":")?.trim_ascii_start())
+    };
+    let Some(rest) = value() else {
+        return ControlFlow::Continue(());
+    };
+    let (mut rest, is_list) = match rest.strip_prefix(b"[") {
+        Some(list) => (list.trim_ascii_start(), true),
+        None => (rest, false),
+    };
+    while let Some((text, after)) = text(rest) {
+        found(text)?;
+        let after = after.trim_ascii_start();
+        match after.strip_prefix(b",") {
+            Some(next) if is_list => rest = next.trim_ascii_start(),
+            _ => break,
         }
     }
+    ControlFlow::Continue(())
 }
 
 /// The text that `json` begins with, if that can be an id, and what stands behind it.
@@ -270,6 +259,7 @@ fn text(json: &[u8]) -> Option<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::reader::outline;
     use ResourceKind::{
         Batch, CachedContent, Container, Conversation, File, FineTuningJob, Operation, Response,
         TunedModel, Upload, VectorStore,
@@ -351,14 +341,23 @@ mod tests {
         }
     }
 
-    fn files(json: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        let key = Finder::new("\"file_id");
-        values(json.as_bytes(), &key, |id| {
-            found.push(id.to_owned());
-            ControlFlow::Continue(())
-        });
-        found
+    /// The files that a document names, or a part of it.
+    fn files_of(json: &str, by_address: bool) -> Naming {
+        let mut naming = Naming::default();
+        let _ = outline(
+            json.as_bytes(),
+            |string| naming.file(string, by_address),
+            Reader::skip,
+        );
+        naming
+    }
+
+    fn files(json: &str) -> Vec<Resource> {
+        files_of(json, false)
+            .0
+            .iter()
+            .map(|named| named.resource)
+            .collect()
     }
 
     // AFF-19
@@ -369,7 +368,7 @@ mod tests {
                 r#"{"messages":[{"content":[{"type":"document","source":{"type":"file",
                     "file_id" : "file_1"}}]}],"x":{"file_ids":["a", "b"],"file_id":null}}"#
             ),
-            ["file_1", "a", "b"]
+            ["file_1", "a", "b"].map(|id| Resource::new(File, id))
         );
         for none in [
             r#"{"text":"say {\"file_id\":\"x\"}"}"#,
@@ -380,7 +379,7 @@ mod tests {
             r#"{"file_id":"cut"#,
             r#"{"file_id"#,
         ] {
-            assert_eq!(files(none), Vec::<String>::new(), "{none}");
+            assert_eq!(files(none), [], "{none}");
         }
     }
 
@@ -388,9 +387,10 @@ mod tests {
     #[test]
     fn so_many_resources_are_looked_at_and_no_more() {
         let ids: Vec<_> = (0..1000).map(|id| format!("\"f{id}\"")).collect();
-        let mut naming = Naming::default();
-        naming.files(format!("{{\"file_ids\":[{}]}}", ids.join(",")).as_bytes());
-        naming.files(br#"{"file_id":"late"}"#);
+        let mut naming = files_of(
+            &format!("{{\"file_ids\":[{}],\"file_id\":\"late\"}}", ids.join(",")),
+            false,
+        );
         naming.mention(Response, Some(&"x".repeat(LONGEST + 1)));
         naming.mention(Response, Some("a b"));
         assert_eq!(naming.into_inner().len(), MOST);
@@ -399,10 +399,11 @@ mod tests {
     // AFF-19
     #[test]
     fn what_decides_first_stands_in_front_and_nothing_stands_there_twice() {
-        let mut naming = Naming::default();
-        naming.files(br#"{"file_id":"f","more":{"file_id":"f"}}"#);
-        naming
-            .addresses(br#"{"fileUri":"https://h.example/v1beta/files/g","file_uri":"gs://b/o"}"#);
+        let mut naming = files_of(r#"{"file_id":"f","more":{"file_id":"f"}}"#, false);
+        naming.append(files_of(
+            r#"{"fileUri":"https://h.example/v1beta/files/g","file_uri":"gs://b/o"}"#,
+            true,
+        ));
         naming.mention(Response, Some("r"));
         naming.push(Named::new(Resource::new(Batch, "b"), Role::Subject));
         let kinds: Vec<_> = naming

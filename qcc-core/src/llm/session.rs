@@ -202,9 +202,11 @@ fn any_session_header(headers: &HeaderMap) -> Option<&str> {
 /// Whether `value` can be the id of a session, and of one only.
 pub(super) fn is_id(value: &str) -> bool {
     const PLACEHOLDERS: [&str; 4] = ["null", "none", "undefined", "nil"];
+    let is_plain = value.len() <= LONGEST && value.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_printable =
+        || value.chars().take(LONGEST + 1).count() <= LONGEST && !value.contains(char::is_control);
     !value.trim().is_empty()
-        && value.chars().take(LONGEST + 1).count() <= LONGEST
-        && !value.contains(char::is_control)
+        && (is_plain || is_printable())
         && !value.bytes().all(|byte| byte == b'0' || byte == b'-')
         && !PLACEHOLDERS
             .iter()

@@ -1,0 +1,732 @@
+//! Reads a few members out of a JSON document.
+//!
+//! A request has up to megabytes of text and tools of which nobody asks anything, and so has an
+//! answer. What is asked for is read as by serde_json; what is not is skipped from one
+//! quotation mark to the next.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer as _, MapAccess,
+    SeqAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use smallvec::SmallVec;
+
+use super::marks::Marks;
+
+/// Reads `json`, which is one value. What serde_json refuses is refused, wherever it stands.
+///
+/// # Errors
+///
+/// It is not, or `T` is not made of such a value.
+pub(super) fn whole<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, Malformed> {
+    read(json, Checked, |reader| T::deserialize(reader))
+}
+
+/// Has `read` take the value that `json` is, without a look at what it skips. That may be no
+/// JSON, as long as its strings and brackets are closed: good enough for facts, and for nothing
+/// else.
+///
+/// `string` is given the rest of the document from the beginning of each string in it on.
+///
+/// # Errors
+///
+/// There is not one value, or `read` fails.
+pub(super) fn outline<'de, T, F: FnMut(&'de [u8])>(
+    json: &'de [u8],
+    string: F,
+    read_value: impl FnOnce(&mut Reader<'de, Outline<F>>) -> Result<T, Malformed>,
+) -> Result<T, Malformed> {
+    read(json, Outline(string), read_value)
+}
+
+fn read<'de, T, M: Manner<'de>>(
+    json: &'de [u8],
+    manner: M,
+    read_value: impl FnOnce(&mut Reader<'de, M>) -> Result<T, Malformed>,
+) -> Result<T, Malformed> {
+    let mut reader = Reader {
+        json,
+        at: 0,
+        marks: Marks::of(json),
+        manner,
+    };
+    let value = read_value(&mut reader)?;
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(Malformed),
+    }
+}
+
+/// A document is not what it has to be. Nobody asks where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed JSON")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl serde::de::Error for Malformed {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+/// How a document is read.
+pub(super) trait Manner<'de> {
+    /// Whether what is skipped has to be JSON.
+    const CHECKED: bool;
+
+    /// Sees where each string begins.
+    fn string(&mut self, rest: &'de [u8]);
+}
+
+pub(super) struct Checked;
+
+impl Manner<'_> for Checked {
+    const CHECKED: bool = true;
+
+    fn string(&mut self, _: &[u8]) {}
+}
+
+pub(super) struct Outline<F>(F);
+
+impl<'de, F: FnMut(&'de [u8])> Manner<'de> for Outline<F> {
+    const CHECKED: bool = false;
+
+    fn string(&mut self, rest: &'de [u8]) {
+        (self.0)(rest);
+    }
+}
+
+/// A document and how far it was read.
+pub(super) struct Reader<'de, M> {
+    json: &'de [u8],
+    at: usize,
+    /// The marks from there on.
+    marks: Marks<'de>,
+    manner: M,
+}
+
+impl<'de, M: Manner<'de>> Reader<'de, M> {
+    /// The next byte that is no white space; it stays the next one.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.json.get(self.at)?;
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Takes the next byte that is no white space.
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// Takes the next byte that is no white space, which has to be `byte`.
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        match self.take() == Some(byte) {
+            true => Ok(()),
+            false => Err(Malformed),
+        }
+    }
+
+    /// Takes the string that is next, with its marks.
+    fn string(&mut self) -> Result<&'de [u8], Malformed> {
+        self.peek();
+        let begin = self.at;
+        if self.marks.peek() != Some(begin) {
+            return Err(Malformed);
+        }
+        self.skip_string(begin)?;
+        self.json.get(begin..self.at).ok_or(Malformed)
+    }
+
+    /// Goes behind the string between the next two marks, the first of which is at `begin`.
+    #[inline]
+    fn skip_string(&mut self, begin: usize) -> Result<(), Malformed> {
+        self.manner.string(&self.json[begin..]);
+        self.marks.drop_next();
+        let end = self.marks.peek().ok_or(Malformed)?;
+        self.marks.drop_next();
+        self.at = end + 1;
+        Ok(())
+    }
+
+    /// Takes the word that is next: a number, `true`, `false` or `null`.
+    fn word(&mut self) -> &'de [u8] {
+        let rest = &self.json[self.at..];
+        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+        let word = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        self.at += word.len();
+        word
+    }
+
+    /// Takes the next value and has `member` take the value of each member of it, if it is an
+    /// object. Says whether it is.
+    #[inline]
+    pub(super) fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), Malformed>,
+    ) -> Result<bool, Malformed> {
+        if self.peek() != Some(b'{') {
+            return self.skip().map(|()| false);
+        }
+        self.at += 1;
+        let mut is_first = true;
+        while self.another(b'}', &mut is_first)? {
+            let name = self.string()?;
+            let plain = self.plain(name);
+            self.expect(b':')?;
+            match plain {
+                Some(name) => member(self, name)?,
+                None => member(self, unescaped(name)?.as_bytes())?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the next value and has `element` take each element of it, if it is an array.
+    #[inline]
+    pub(super) fn elements(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        if self.peek() != Some(b'[') {
+            return self.skip();
+        }
+        self.at += 1;
+        let mut is_first = true;
+        while self.another(b']', &mut is_first)? {
+            element(self)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next value: a text, or anything else.
+    pub(super) fn text(&mut self) -> Result<Option<Cow<'de, str>>, Malformed> {
+        if self.peek() != Some(b'"') {
+            return self.skip().map(|()| None);
+        }
+        let string = self.string()?;
+        match self.plain(string) {
+            Some(text) => str::from_utf8(text).map(Cow::Borrowed).map_err(other),
+            None => unescaped(string).map(Cow::Owned),
+        }
+        .map(Some)
+    }
+
+    /// Takes the next value: an object with a text as the member `name`, or anything else.
+    pub(super) fn text_of_member(
+        &mut self,
+        name: &[u8],
+    ) -> Result<Option<Cow<'de, str>>, Malformed> {
+        let mut text = None;
+        self.members(|value, key| {
+            match key == name {
+                true => text = value.text()?,
+                false => value.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(text)
+    }
+
+    /// Takes the next value: a text, an object with one as the member `name`, or anything else.
+    pub(super) fn text_or_member(
+        &mut self,
+        name: &[u8],
+    ) -> Result<Option<Cow<'de, str>>, Malformed> {
+        match self.peek() {
+            Some(b'{') => self.text_of_member(name),
+            _ => self.text(),
+        }
+    }
+
+    /// Takes the next value: a truth value, or anything else.
+    pub(super) fn truth(&mut self) -> Result<Option<bool>, Malformed> {
+        self.peek();
+        let begin = self.at;
+        self.skip()?;
+        Ok(match &self.json[begin..self.at] {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Whether another item follows, up to the bracket that is `closing`; it is the next one then.
+    #[inline]
+    fn another(&mut self, closing: u8, is_first: &mut bool) -> Result<bool, Malformed> {
+        if self.peek() == Some(closing) {
+            self.at += 1;
+            return Ok(false);
+        }
+        if !std::mem::take(is_first) {
+            self.expect(b',')?;
+        }
+        Ok(true)
+    }
+
+    /// The text between the marks of `string`, which was taken last, if it stands there as it is.
+    fn plain<'s>(&self, string: &'s [u8]) -> Option<&'s [u8]> {
+        let text = string.get(1..string.len() - 1)?;
+        let is_plain = match M::CHECKED {
+            true => is_plain(text),
+            false => {
+                let begin = self.at - string.len();
+                self.marks.is_plain_from(begin) || !text.contains(&b'\\')
+            }
+        };
+        is_plain.then_some(text)
+    }
+
+    /// Takes the next value.
+    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            _ if M::CHECKED => self.check(),
+            Some(b'"') => self.string().map(drop),
+            Some(b'{' | b'[') => self.skip_nested(),
+            _ if self.word().is_empty() => Err(Malformed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an array or an object. Between two strings brackets are brackets.
+    fn skip_nested(&mut self) -> Result<(), Malformed> {
+        let mut depth = 0_usize;
+        loop {
+            let mark = self.marks.peek().unwrap_or(self.json.len());
+            let between = self.json.get(self.at..mark).ok_or(Malformed)?;
+            for (offset, byte) in between.iter().enumerate() {
+                // With this bit `[` is `{` and `]` is `}`.
+                match byte | 0x20 {
+                    b'{' => depth += 1,
+                    b'}' if depth == 1 => {
+                        self.at += offset + 1;
+                        return Ok(());
+                    }
+                    b'}' => depth -= 1,
+                    _ => {}
+                }
+            }
+            self.skip_string(mark)?;
+        }
+    }
+
+    /// Takes the next value, which has to be JSON. It may be as deep as it is long.
+    fn check(&mut self) -> Result<(), Malformed> {
+        let mut open = SmallVec::<[u8; 32]>::new();
+        loop {
+            let mut first = false;
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.at += 1;
+                    // So far behind it in ASCII stands the one that closes.
+                    open.push(bracket + 2);
+                    first = true;
+                }
+                Some(b'"') => check_string(self.string()?)?,
+                _ => check_word(self.word())?,
+            }
+            loop {
+                let Some(&closing) = open.last() else {
+                    return Ok(());
+                };
+                if self.peek() == Some(closing) {
+                    self.at += 1;
+                    open.pop();
+                    first = false;
+                    continue;
+                }
+                if !first {
+                    self.expect(b',')?;
+                }
+                if closing == b'}' {
+                    check_string(self.string()?)?;
+                    self.expect(b':')?;
+                }
+                break;
+            }
+        }
+    }
+}
+
+/// Whether a string with this between its marks is JSON, and is this text.
+fn is_plain(text: &[u8]) -> bool {
+    let plain = |plain, byte: &u8| plain & (*byte >= b' ') & (*byte != b'\\');
+    text.iter().fold(true, plain)
+}
+
+fn unescaped(string: &[u8]) -> Result<String, Malformed> {
+    serde_json::from_slice(string).map_err(other)
+}
+
+fn check_string(string: &[u8]) -> Result<(), Malformed> {
+    match is_plain(&string[1..string.len() - 1]) {
+        true => Ok(()),
+        false => check_by_serde(string),
+    }
+}
+
+/// The number that `word` is, if it is a natural one without more ado.
+fn natural(word: &[u8]) -> Option<u64> {
+    // 19 digits always fit.
+    let natural = (1..20).contains(&word.len())
+        && word.iter().all(u8::is_ascii_digit)
+        && (word[0] != b'0' || word.len() == 1);
+    natural.then(|| {
+        word.iter()
+            .fold(0, |n, digit| n * 10 + u64::from(digit - b'0'))
+    })
+}
+
+fn check_word(word: &[u8]) -> Result<(), Malformed> {
+    match word {
+        b"null" | b"true" | b"false" => Ok(()),
+        _ if natural(word).is_some() => Ok(()),
+        _ => check_by_serde(word),
+    }
+}
+
+fn check_by_serde(json: &[u8]) -> Result<(), Malformed> {
+    serde_json::from_slice::<IgnoredAny>(json)
+        .map(drop)
+        .map_err(other)
+}
+
+fn other(_: impl std::error::Error) -> Malformed {
+    Malformed
+}
+
+impl<'de, M: Manner<'de>> Deserializer<'de> for &mut Reader<'de, M> {
+    type Error = Malformed;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Malformed> {
+        match self.peek() {
+            Some(b'{') => {
+                self.at += 1;
+                let mut members = Items::of(self, b'}');
+                let value = visitor.visit_map(&mut members)?;
+                members.end().map(|()| value)
+            }
+            Some(b'[') => {
+                self.at += 1;
+                let mut elements = Items::of(self, b']');
+                let value = visitor.visit_seq(&mut elements)?;
+                elements.end().map(|()| value)
+            }
+            Some(b'"') => match self.text()? {
+                Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+                Some(Cow::Owned(text)) => visitor.visit_string(text),
+                None => Err(Malformed),
+            },
+            _ => match self.word() {
+                b"null" => visitor.visit_unit(),
+                b"true" => visitor.visit_bool(true),
+                b"false" => visitor.visit_bool(false),
+                word => match natural(word) {
+                    Some(number) => visitor.visit_u64(number),
+                    None => {
+                        let mut word = serde_json::Deserializer::from_slice(word);
+                        let value = word.deserialize_any(visitor).map_err(other)?;
+                        word.end().map(|()| value).map_err(other)
+                    }
+                },
+            },
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Malformed> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Malformed> {
+        if self.peek() == Some(b'n') {
+            check_word(self.word())?;
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+    }
+}
+
+/// The members of an object or the elements of an array.
+struct Items<'r, 'de, M> {
+    reader: &'r mut Reader<'de, M>,
+    closing: u8,
+    is_first: bool,
+    ended: bool,
+}
+
+impl<'r, 'de, M: Manner<'de>> Items<'r, 'de, M> {
+    fn of(reader: &'r mut Reader<'de, M>, closing: u8) -> Self {
+        Self {
+            reader,
+            closing,
+            is_first: true,
+            ended: false,
+        }
+    }
+
+    /// Whether another one follows, which is then the next to be read.
+    fn another(&mut self) -> Result<bool, Malformed> {
+        self.ended = !self.reader.another(self.closing, &mut self.is_first)?;
+        Ok(!self.ended)
+    }
+
+    fn end(&mut self) -> Result<(), Malformed> {
+        if self.ended || !self.another()? {
+            return Ok(());
+        }
+        Err(Malformed)
+    }
+}
+
+impl<'de, M: Manner<'de>> MapAccess<'de> for Items<'_, 'de, M> {
+    type Error = Malformed;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Malformed> {
+        if !self.another()? {
+            return Ok(None);
+        }
+        match self.reader.text()? {
+            Some(Cow::Borrowed(key)) => seed.deserialize(BorrowedStrDeserializer::new(key)),
+            Some(Cow::Owned(key)) => seed.deserialize(key.into_deserializer()),
+            None => Err(Malformed),
+        }
+        .map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Malformed> {
+        self.reader.expect(b':')?;
+        seed.deserialize(&mut *self.reader)
+    }
+}
+
+impl<'de, M: Manner<'de>> SeqAccess<'de> for Items<'_, 'de, M> {
+    type Error = Malformed;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Malformed> {
+        if !self.another()? {
+            return Ok(None);
+        }
+        seed.deserialize(&mut *self.reader).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[ -~]{0,80}".prop_map(Value::from),
+            r#"[\\"\n{}\[\],:é]{0,80}"#.prop_map(Value::from),
+        ];
+        scalar.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(r#"[a-c\\"{]{0,3}"#, inner, 0..4)
+                    .prop_map(|map| map.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    fn unseen(_: &[u8]) {}
+
+    fn written(value: &Value, pretty: bool) -> String {
+        match pretty {
+            true => serde_json::to_string_pretty(value).unwrap(),
+            false => value.to_string(),
+        }
+    }
+
+    /// All of a value that an outline can tell of it; numbers are null.
+    fn told<'a, M: Manner<'a>>(reader: &mut Reader<'a, M>) -> Result<Value, Malformed> {
+        match reader.peek() {
+            Some(b'{') => {
+                let mut map = Map::new();
+                reader.members(|value, name| {
+                    let name = str::from_utf8(name).map_err(other)?.to_owned();
+                    told(value).map(|value| map.insert(name, value)).map(drop)
+                })?;
+                Ok(map.into())
+            }
+            Some(b'[') => {
+                let mut elements = Vec::new();
+                reader.elements(|element| told(element).map(|element| elements.push(element)))?;
+                Ok(elements.into())
+            }
+            Some(b'"') => Ok(reader.text()?.map(Cow::into_owned).into()),
+            _ => Ok(reader.truth()?.into()),
+        }
+    }
+
+    fn without_numbers(value: Value) -> Value {
+        match value {
+            Value::Number(_) => Value::Null,
+            Value::Array(elements) => elements.into_iter().map(without_numbers).collect(),
+            Value::Object(members) => members
+                .into_iter()
+                .map(|(name, value)| (name, without_numbers(value)))
+                .collect(),
+            other => other,
+        }
+    }
+
+    /// What may stand in a document, and what may not.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        const PIECES: [&[u8]; 26] = [
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b":",
+            b",",
+            b" ",
+            b"\n",
+            b"\"",
+            b"\\",
+            b"\"a\"",
+            b"\"a\":",
+            b"\"\\\"\"",
+            b"\"\\u00e9\"",
+            b"\"\\ud800\"",
+            b"\"\\x\"",
+            b"\"\x1f\"",
+            b"\"\xff\"",
+            b"0",
+            b"01",
+            b"-1.5e3",
+            b"1e999",
+            b"null",
+            b"true",
+            b"fals",
+            b"\xc3\xa9",
+        ];
+        prop::collection::vec(prop::sample::select(PIECES.as_slice()), 0..12)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_is_read_as_by_serde_json(value in value(), pretty in any::<bool>()) {
+            let json = written(&value, pretty);
+            prop_assert_eq!(whole::<Value>(json.as_bytes()).unwrap(), serde_json::from_str::<Value>(&json).unwrap());
+            prop_assert!(whole::<IgnoredAny>(json.as_bytes()).is_ok());
+            prop_assert_eq!(outline(json.as_bytes(), unseen, told).unwrap(), without_numbers(value));
+            prop_assert!(outline(json.as_bytes(), unseen, Reader::skip).is_ok());
+        }
+
+        #[test]
+        fn each_string_is_seen_once(value in value(), pretty in any::<bool>()) {
+            let json = written(&value, pretty);
+            let mut strings = 0;
+            outline(json.as_bytes(), |_| strings += 1, told).unwrap();
+            let mut skipped = 0;
+            let see = |rest: &[u8]| {
+                assert_eq!(rest[0], b'"');
+                skipped += 1;
+            };
+            outline(json.as_bytes(), see, Reader::skip).unwrap();
+            prop_assert_eq!(strings, skipped);
+        }
+
+        #[test]
+        fn a_part_of_a_document_is_none(value in value(), part in 0.0..1.0) {
+            let json = Value::from(vec![value]).to_string();
+            let end = (json.len() as f64 * part) as usize;
+            let json = &json.as_bytes()[..end];
+            prop_assert!(whole::<Value>(json).is_err());
+            prop_assert!(whole::<IgnoredAny>(json).is_err());
+            prop_assert!(outline(json, unseen, told).is_err());
+            prop_assert!(outline(json, unseen, Reader::skip).is_err());
+        }
+
+        #[test]
+        fn what_serde_json_refuses_is_refused(bytes in bytes()) {
+            let read = serde_json::from_slice::<Value>(&bytes).ok();
+            prop_assert_eq!(whole::<Value>(&bytes).ok(), read);
+            let skipped = serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+            prop_assert_eq!(whole::<IgnoredAny>(&bytes).is_ok(), skipped);
+            if skipped {
+                prop_assert!(outline(&bytes, unseen, Reader::skip).is_ok());
+            }
+            let _ = outline(&bytes, unseen, told);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let read = serde_json::from_slice::<Value>(&bytes).ok();
+            prop_assert_eq!(whole::<Value>(&bytes).ok(), read);
+            let _ = outline(&bytes, unseen, told);
+            let _ = outline(&bytes, unseen, Reader::skip);
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_an_error() {
+        for bad in [
+            "",
+            " ",
+            "{",
+            "{]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\" 1}",
+            "{a:1}",
+            "[1 2]",
+            "[1,]",
+            "{\"a\":1,}",
+            "1 2",
+            "{} {}",
+            "\"",
+            "\"\\\"",
+            "\"a\\",
+            "tru",
+            "[01]",
+        ] {
+            assert!(whole::<Value>(bad.as_bytes()).is_err(), "{bad}");
+            assert!(whole::<IgnoredAny>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_as_deep_as_it_is_long() {
+        let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
+        assert!(whole::<IgnoredAny>(deep.as_bytes()).is_ok());
+        assert!(whole::<IgnoredAny>(&deep.as_bytes()[1..]).is_err());
+        assert!(outline(deep.as_bytes(), unseen, Reader::skip).is_ok());
+    }
+}
