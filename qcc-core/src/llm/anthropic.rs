@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::mem;
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::classifier::Judge;
-use super::document::Ided;
-use super::json::{Object, Says, object, text, type_of};
+use super::json::{object, says, type_of};
+use super::reader::{Malformed, Manner, Object, Reader};
 use super::resources::is_id;
 use super::usage::Tokens;
 use crate::record::Usage;
@@ -43,48 +42,111 @@ impl From<Judge> for Anthropic {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Start<'a> {
-    #[serde(borrow)]
-    message: Object<Message<'a>>,
+    message: Message<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Start<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"message" => self.message = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Message<'a> {
-    usage: Object<Tokens>,
-    #[serde(borrow)]
-    container: Object<Ided<'a>>,
+    usage: Tokens,
+    container: Option<Cow<'a, str>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Message<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"usage" => self.usage = value.object()?.unwrap_or_default(),
+            b"container" => self.container = value.text_of_member(b"id")?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Block {
-    content_block: Says,
-    delta: Says,
+    /// Whether it has content.
+    says: bool,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Block {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"content_block" | b"delta" => self.says |= says(value)?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct MessageDelta<'a> {
-    #[serde(borrow)]
-    delta: Object<Delta<'a>>,
-    usage: Object<Tokens>,
+    delta: Delta<'a>,
+    usage: Tokens,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for MessageDelta<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"delta" => self.delta = value.object()?.unwrap_or_default(),
+            b"usage" => self.usage = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Delta<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     stop_reason: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    container: Object<Ided<'a>>,
+    container: Option<Cow<'a, str>>,
+}
+
+impl<'a> Object<'a> for Delta<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"stop_reason" => self.stop_reason = value.text()?,
+            b"container" => self.container = value.text_of_member(b"id")?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 impl Anthropic {
-    fn note_container(&mut self, container: Object<Ided<'_>>) {
-        if let Some(id) = container.0.id.filter(|id| is_id(id)) {
+    fn note_container(&mut self, container: Option<Cow<'_, str>>) {
+        if let Some(id) = container.filter(|id| is_id(id)) {
             self.made.push(Resource::new(ResourceKind::Container, &id));
         }
     }
@@ -107,27 +169,24 @@ impl Rules for Anthropic {
             b"ping" | b"content_block_stop" => Meaning::Preamble,
             b"message_start" => {
                 if let Some(start) = object::<Start<'_>>(data) {
-                    let message = start.message.0;
+                    let message = start.message;
                     // The output of the start is a placeholder.
-                    self.tokens = message.usage.0.without_output();
+                    self.tokens = message.usage.without_output();
                     self.note_container(message.container);
                 }
                 Meaning::Preamble
             }
             b"content_block_start" | b"content_block_delta" if held => {
                 match object::<Block>(data) {
-                    Some(Block {
-                        content_block: Says(false),
-                        delta: Says(false),
-                    }) => Meaning::Preamble,
+                    Some(Block { says: false }) => Meaning::Preamble,
                     _ => Meaning::Output,
                 }
             }
             b"message_delta" => {
                 if let Some(delta) = object::<MessageDelta<'_>>(data) {
-                    self.tokens = self.tokens.updated(delta.usage.0);
-                    self.ended |= delta.delta.0.stop_reason.is_some();
-                    self.note_container(delta.delta.0.container);
+                    self.tokens = self.tokens.updated(delta.usage);
+                    self.ended |= delta.delta.stop_reason.is_some();
+                    self.note_container(delta.delta.container);
                 }
                 Meaning::Output
             }

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use serde::Deserialize;
 
 use super::COMMENT;
 use super::classifier::Judge;
-use super::json::{Each, Gather, Object, Says, count, each_value, object, text, truthy};
+use super::json::{each_value, object, says};
+use super::reader::{Malformed, Manner, Object, Reader};
 use super::usage::Tokens;
 use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules, stopped};
@@ -43,26 +43,54 @@ impl From<Judge> for Chat {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Chunk {
-    #[serde(deserialize_with = "truthy")]
     error: bool,
-    choices: Option<Each<Choices>>,
-    usage: Object<Tokens>,
+    choices: Option<Choices>,
+    usage: Tokens,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Chunk {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"error" => self.error = value.truthy()?,
+            b"choices" => self.choices = value.unless_null(Choices::read)?,
+            b"usage" => self.usage = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Choice<'a> {
-    #[serde(deserialize_with = "count")]
     index: Option<u64>,
-    #[serde(borrow, deserialize_with = "text")]
     finish_reason: Option<Cow<'a, str>>,
-    delta: Says,
-    message: Says,
-    #[serde(deserialize_with = "truthy")]
+    delta: bool,
+    message: bool,
     text: bool,
+}
+
+impl<'a> Object<'a> for Choice<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"index" => self.index = value.count()?,
+            b"finish_reason" => self.finish_reason = value.text()?,
+            b"delta" => self.delta = says(value)?,
+            b"message" => self.message = says(value)?,
+            b"text" => self.text = value.truthy()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// The choices that were seen. A bit stands for an index, the last for all from 63 on.
@@ -75,13 +103,20 @@ struct Choices {
     failed: bool,
 }
 
-impl<'de> Gather<'de> for Choices {
-    type Item = Choice<'de>;
+impl Choices {
+    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self, Malformed> {
+        let mut choices = Self::default();
+        value.elements(|choice| {
+            choices.add(choice.object()?.ok_or(Malformed)?);
+            Ok(())
+        })?;
+        Ok(choices)
+    }
 
-    fn add(&mut self, choice: Choice<'de>) {
+    fn add(&mut self, choice: Choice<'_>) {
         let bit = 1 << choice.index.unwrap_or(0).min(63);
         self.seen |= bit;
-        self.output |= choice.delta.0 || choice.message.0 || choice.text;
+        self.output |= choice.delta || choice.message || choice.text;
         if let Some(reason) = choice.finish_reason {
             self.finished |= bit;
             self.output = true;
@@ -117,14 +152,14 @@ impl Rules for Chat {
             // Clients look for a member `error`, not at the name.
             return Meaning::Cut(self.judge.error(data, now));
         }
-        let Some(Each(choices)) = chunk.choices else {
+        let Some(choices) = chunk.choices else {
             return self.judge.odd(data, now);
         };
         if choices.failed {
             // Clients take this for an ordinary end.
             return Meaning::Cut(self.judge.error(data, now));
         }
-        self.tokens = self.tokens.updated(chunk.usage.0);
+        self.tokens = self.tokens.updated(chunk.usage);
         self.choices.seen |= choices.seen;
         self.choices.finished |= choices.finished;
         if choices.output {

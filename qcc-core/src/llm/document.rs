@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::classifier::Judge;
-use super::json::{Object, Peek, text};
+use super::json::object;
 use super::nesting::{Nesting, elements};
-use super::reader::whole;
+use super::reader::{Malformed, Manner, Object, Reader, whole};
 use super::usage::Tokens;
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
@@ -194,17 +192,17 @@ pub(super) struct Told<'a> {
 pub(super) fn examine(json: &[u8]) -> Finding<'_> {
     let json = json.trim_ascii_start();
     match json.first() {
-        Some(b'{') => match whole::<Members<'_>>(json) {
-            Ok(members) if members.is_error() => Finding::Error(json),
-            Ok(members) => Finding::Answer(Told {
+        Some(b'{') => match object::<Members<'_>>(json) {
+            Some(members) if members.is_error() => Finding::Error(json),
+            Some(members) => Finding::Answer(Told {
                 usage: members.tokens.usage(),
                 id: members.id,
                 container: members.container,
             }),
-            Err(_) => Finding::Garbage,
+            None => Finding::Garbage,
         },
         // Gemini streams an array where no events are asked for.
-        Some(b'[') if whole::<IgnoredAny>(json).is_ok() => {
+        Some(b'[') if whole(json, Reader::skip).is_ok() => {
             let mut found = Finding::Garbage;
             for element in elements(json) {
                 match (examine(element), found) {
@@ -219,14 +217,6 @@ pub(super) fn examine(json: &[u8]) -> Finding<'_> {
         }
         _ => Finding::Garbage,
     }
-}
-
-/// An object that is named by its id.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-pub(super) struct Ided<'a> {
-    #[serde(borrow, deserialize_with = "text")]
-    pub(super) id: Option<Cow<'a, str>>,
 }
 
 /// What the outermost members of an object say.
@@ -248,45 +238,28 @@ impl Members<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members::default();
-        while let Some(key) = map.next_key::<Peek<'de>>()? {
-            match key.as_str() {
-                "type" => members.error |= map.next_value::<Peek<'de>>()?.as_str() == "error",
-                "error" => members.error |= map.next_value::<Peek<'de>>()?.truthy(),
-                "usage" | "usageMetadata" => members.tokens = map.next_value::<Object<_>>()?.0,
-                "message" | "msg" | "detail" => {
-                    members.message |= map.next_value::<Peek<'de>>()?.truthy();
-                }
-                "id" => {
-                    members.answer = true;
-                    members.id = map.next_value::<Peek<'de>>()?.text();
-                }
-                "container" => members.container = map.next_value::<Object<Ided<'de>>>()?.0.id,
-                key => {
-                    members.answer |= matches!(
-                        key,
-                        "object" | "content" | "choices" | "output" | "candidates"
-                    );
-                    map.next_value::<IgnoredAny>()?;
-                }
+impl<'a> Object<'a> for Members<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"type" => self.error |= value.text()?.as_deref() == Some("error"),
+            b"error" => self.error |= value.truthy()?,
+            b"usage" | b"usageMetadata" => self.tokens = value.object()?.unwrap_or_default(),
+            b"message" | b"msg" | b"detail" => self.message |= value.truthy()?,
+            b"id" => {
+                self.answer = true;
+                self.id = value.text()?;
             }
+            b"container" => self.container = value.text_of_member(b"id")?,
+            b"object" | b"content" | b"choices" | b"output" | b"candidates" => {
+                self.answer = true;
+                value.skip()?;
+            }
+            _ => value.skip()?,
         }
-        Ok(members)
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest, Sha256};
 
-use super::reader::{Malformed, Manner, Reader, outline};
+use super::reader::{Malformed, Manner, Object, Reader, outline};
 use super::resources::{Naming, Place};
 use super::session;
 use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
@@ -46,13 +46,14 @@ impl ReadFacts for LlmFacts {
         let mut files = Naming::default();
         let by_address = route.dialect == Some(Dialect::Gemini);
         let file = |string| files.file(string, by_address);
-        let mut body = match outline(json, file, Body::read) {
-            Ok(mut body) => {
-                body.names.append(files);
-                body
+        let mut body: Body<'_> = match outline(json, file, Reader::object) {
+            Ok(Some(body)) => body,
+            Ok(None) | Err(Malformed) => {
+                files = Naming::default();
+                Body::default()
             }
-            Err(_) => Body::default(),
         };
+        body.names.append(files);
         let place = Place::of(head.uri.path());
         facts.makes = makes(&route, place, head, body.unstored);
         if let Some(named) = place.and_then(Place::named) {
@@ -212,8 +213,7 @@ fn without_scheme(value: &[u8]) -> &[u8] {
     }
 }
 
-/// The fields of a body that are facts. Of a field that comes twice the last is believed, as
-/// most servers do.
+/// The fields of a body that are facts.
 #[derive(Debug, Default)]
 struct Body<'a> {
     model: Option<Cow<'a, str>>,
@@ -224,15 +224,7 @@ struct Body<'a> {
     unstored: bool,
 }
 
-impl<'a> Body<'a> {
-    fn read<M: Manner<'a>>(reader: &mut Reader<'a, M>) -> Result<Self, Malformed> {
-        let mut body = Self::default();
-        match reader.members(|value, name| body.member(name, value))? {
-            true => Ok(body),
-            false => Err(Malformed),
-        }
-    }
-
+impl<'a> Object<'a> for Body<'a> {
     fn member<M: Manner<'a>>(
         &mut self,
         name: &[u8],
@@ -269,7 +261,9 @@ impl<'a> Body<'a> {
         }
         Ok(())
     }
+}
 
+impl<'a> Body<'a> {
     fn mention<M: Manner<'a>>(
         &mut self,
         kind: ResourceKind,

@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use serde::Deserialize;
-
 use super::classifier::Judge;
-use super::json::{Each, Gather, Object, Says, object, text, truthy};
+use super::json::{object, says};
+use super::reader::{Malformed, Manner, Object, Reader};
 use super::usage::Tokens;
 use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules};
 use crate::time::Instant;
+use bytes::Bytes;
 
 /// A blank line: Google's SDK for Python takes a comment for an error.
 const KEEP_ALIVE: &[u8] = b"\r\n";
@@ -37,36 +36,80 @@ impl From<Judge> for Gemini {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[derive(Default)]
 struct Chunk<'a> {
-    #[serde(deserialize_with = "truthy")]
     error: bool,
-    candidates: Option<Each<Candidates>>,
-    #[serde(borrow)]
-    prompt_feedback: Option<Object<Feedback<'a>>>,
-    usage_metadata: Option<Object<Tokens>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Feedback<'a> {
-    #[serde(borrow, deserialize_with = "text")]
+    candidates: Option<Candidates>,
     block_reason: Option<Cow<'a, str>>,
+    usage_metadata: Option<Tokens>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+impl<'a> Object<'a> for Chunk<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"error" => self.error = value.truthy()?,
+            b"candidates" => self.candidates = value.unless_null(Candidates::read)?,
+            b"promptFeedback" => self.block_reason = value.text_of_member(b"blockReason")?,
+            b"usageMetadata" => {
+                let usage =
+                    |value: &mut Reader<'a, M>| value.object().map(Option::unwrap_or_default);
+                self.usage_metadata = value.unless_null(usage)?;
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Candidate<'a> {
-    content: Object<Content>,
-    #[serde(borrow, deserialize_with = "text")]
+    output: bool,
     finish_reason: Option<Cow<'a, str>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Candidate<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"content" => self.output = value.object::<Content>()?.unwrap_or_default().says,
+            b"finishReason" => self.finish_reason = value.text()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Content {
-    parts: Each<Parts>,
+    /// Whether one of its parts has content.
+    says: bool,
+}
+
+impl<'a> Object<'a> for Content {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"parts" => {
+                self.says = false;
+                value.elements(|part| {
+                    self.says |= says(part)?;
+                    Ok(())
+                })?;
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// Whether a candidate has output, and whether one finished.
@@ -76,25 +119,16 @@ struct Candidates {
     finished: bool,
 }
 
-impl<'de> Gather<'de> for Candidates {
-    type Item = Candidate<'de>;
-
-    fn add(&mut self, candidate: Candidate<'de>) {
-        let Each(Parts(output)) = candidate.content.0.parts;
-        self.output |= output;
-        self.finished |= candidate.finish_reason.is_some();
-    }
-}
-
-/// Whether a part has content.
-#[derive(Debug, Default)]
-struct Parts(bool);
-
-impl<'de> Gather<'de> for Parts {
-    type Item = Says;
-
-    fn add(&mut self, Says(part): Says) {
-        self.0 |= part;
+impl Candidates {
+    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self, Malformed> {
+        let mut candidates = Self::default();
+        value.elements(|candidate| {
+            let candidate: Candidate<'_> = candidate.object()?.ok_or(Malformed)?;
+            candidates.output |= candidate.output;
+            candidates.finished |= candidate.finish_reason.is_some();
+            Ok(())
+        })?;
+        Ok(candidates)
     }
 }
 
@@ -111,18 +145,17 @@ impl Rules for Gemini {
             return Meaning::Failed(self.judge.error(data, now));
         }
         let known = chunk.usage_metadata.is_some() || chunk.candidates.is_some();
-        if let Some(Object(newer)) = chunk.usage_metadata {
+        if let Some(newer) = chunk.usage_metadata {
             self.tokens = self.tokens.updated(newer);
         }
         let output = match chunk.candidates {
-            Some(Each(candidates)) => {
+            Some(candidates) => {
                 self.ended |= candidates.finished;
                 candidates.output
             }
             None => false,
         };
-        let feedback = chunk.prompt_feedback.unwrap_or_default().0;
-        self.ended |= feedback.block_reason.is_some();
+        self.ended |= chunk.block_reason.is_some();
         if output || self.ended {
             Meaning::Output
         } else if known {

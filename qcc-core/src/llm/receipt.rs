@@ -6,11 +6,11 @@ use std::mem;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
-use serde::Deserialize;
 
 use super::classifier::is_encoded;
-use super::json::{Object, object, text};
+use super::json::object;
 use super::nesting::Nesting;
+use super::reader::{Malformed, Manner, Object, Reader};
 use super::resources::{is_id, of_name};
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
@@ -128,35 +128,59 @@ impl Watch for Receipt {
 }
 
 /// What the answers of all vendors say of what was made.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Made<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
     // Of a batch that has ended.
-    #[serde(borrow, deserialize_with = "text")]
     output_file_id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
     error_file_id: Option<Cow<'a, str>>,
     // Of an upload, and of Gemini's files.
-    #[serde(borrow)]
-    file: Object<File<'a>>,
+    file: File<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Made<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"id" => self.id = value.text()?,
+            b"name" => self.name = value.text()?,
+            b"output_file_id" => self.output_file_id = value.text()?,
+            b"error_file_id" => self.error_file_id = value.text()?,
+            b"file" => self.file = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct File<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
     name: Option<Cow<'a, str>>,
+}
+
+impl<'a> Object<'a> for File<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"id" => self.id = value.text()?,
+            b"name" => self.name = value.text()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 fn made(makes: ResourceKind, about_another: bool, json: &[u8]) -> Resources {
     let told: Made<'_> = object(json).unwrap_or_default();
-    let Object(file) = told.file;
+    let file = told.file;
     let of = |kind| move |id: Cow<'_, str>| is_id(&id).then(|| Resource::new(kind, &id));
     let is_file = makes == ResourceKind::File;
     let own = |text: &Cow<'_, str>| !about_another && !text.is_empty();

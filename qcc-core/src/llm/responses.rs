@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::COMMENT;
 use super::classifier::Judge;
-use super::json::{Object, Says, count, number_after, object, text, truthy, type_of};
+use super::json::{number_after, object, says, type_of};
+use super::reader::{Malformed, Manner, Object, Reader};
 use super::resources::is_id;
 use super::usage::Tokens;
 use crate::failure::{Blame, Verdict};
@@ -62,69 +63,128 @@ struct Identity {
     model: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Lifecycle<'a> {
-    #[serde(borrow)]
-    response: Object<Response<'a>>,
+    response: Response<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Lifecycle<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"response" => self.response = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Response<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "count")]
     created_at: Option<u64>,
-    #[serde(borrow, deserialize_with = "text")]
     model: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    error: Object<Cause<'a>>,
-    usage: Object<Tokens>,
+    error: Cause<'a>,
+    usage: Tokens,
+}
+
+impl<'a> Object<'a> for Response<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"id" => self.id = value.text()?,
+            b"created_at" => self.created_at = value.count()?,
+            b"model" => self.model = value.text()?,
+            b"error" => self.error = value.object()?.unwrap_or_default(),
+            b"usage" => self.usage = value.object()?.unwrap_or_default(),
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 /// The error event in both its forms: with the error inside, and flat.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct ErrorEvent<'a> {
-    #[serde(deserialize_with = "truthy")]
     error: bool,
-    #[serde(borrow, deserialize_with = "text")]
     code: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
     message: Option<Cow<'a, str>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for ErrorEvent<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"error" => self.error = value.truthy()?,
+            b"code" => self.code = value.text()?,
+            b"message" => self.message = value.text()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Piece<'a> {
-    #[serde(borrow)]
-    item: Object<Item<'a>>,
-    part: Says,
-    #[serde(deserialize_with = "truthy")]
+    item: Item<'a>,
+    part: bool,
     delta: bool,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Piece<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"item" => self.item = value.object()?.unwrap_or_default(),
+            b"part" => self.part = says(value)?,
+            b"delta" => self.delta = value.truthy()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Item<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     r#type: Option<Cow<'a, str>>,
-    #[serde(deserialize_with = "truthy")]
     content: bool,
-    #[serde(deserialize_with = "truthy")]
     summary: bool,
-    #[serde(borrow, deserialize_with = "text")]
     container_id: Option<Cow<'a, str>>,
 }
 
+impl<'a> Object<'a> for Item<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"type" => self.r#type = value.text()?,
+            b"content" => self.content = value.truthy()?,
+            b"summary" => self.summary = value.truthy()?,
+            b"container_id" => self.container_id = value.text()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
+}
+
 /// What an upstream says about its failure.
-#[derive(Clone, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Clone, Default, Serialize)]
 struct Cause<'a> {
-    #[serde(borrow, deserialize_with = "text")]
     code: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text")]
     message: Option<Cow<'a, str>>,
 }
 
@@ -132,6 +192,21 @@ struct Cause<'a> {
 #[derive(Serialize)]
 struct Wrapped<'a> {
     error: &'a Cause<'a>,
+}
+
+impl<'a> Object<'a> for Cause<'a> {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"code" => self.code = value.text()?,
+            b"message" => self.message = value.text()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 impl Cause<'_> {
@@ -170,7 +245,7 @@ impl Responses {
 
     /// Notes the container in which an item is made, and says whether there is one.
     fn note_container(&mut self, data: &[u8]) -> bool {
-        let Object(item) = object::<Piece<'_>>(data).unwrap_or_default().item;
+        let item = object::<Piece<'_>>(data).unwrap_or_default().item;
         let container = item.container_id.filter(|id| is_id(id));
         if let Some(id) = &container {
             self.made.push(Resource::new(ResourceKind::Container, id));
@@ -210,20 +285,20 @@ impl Rules for Responses {
         match name {
             b"response.created" | b"response.queued" | b"response.in_progress" => {
                 if self.response.is_none() {
-                    self.begin(object::<Lifecycle<'_>>(data).unwrap_or_default().response.0);
+                    self.begin(object::<Lifecycle<'_>>(data).unwrap_or_default().response);
                 }
                 Meaning::Preamble
             }
             b"response.completed" | b"response.incomplete" => {
-                let last = object::<Lifecycle<'_>>(data).unwrap_or_default().response.0;
-                self.tokens = last.usage.0;
+                let last = object::<Lifecycle<'_>>(data).unwrap_or_default().response;
+                self.tokens = last.usage;
                 self.ended = true;
                 Meaning::End
             }
             b"response.failed" => {
-                let last = object::<Lifecycle<'_>>(data).unwrap_or_default().response.0;
-                self.tokens = last.usage.0;
-                self.overlooked(data, last.error.0, now)
+                let last = object::<Lifecycle<'_>>(data).unwrap_or_default().response;
+                self.tokens = last.usage;
+                self.overlooked(data, last.error, now)
             }
             b"error" => {
                 let error = object::<ErrorEvent<'_>>(data).unwrap_or_default();
@@ -304,14 +379,12 @@ fn is_empty(name: &[u8], data: &[u8]) -> bool {
     let piece = || object::<Piece<'_>>(data).unwrap_or_default();
     match name {
         b"response.output_item.added" => {
-            let Object(item) = piece().item;
+            let item = piece().item;
             matches!(item.r#type.as_deref(), Some("message" | "reasoning"))
                 && !item.content
                 && !item.summary
         }
-        b"response.content_part.added" | b"response.reasoning_summary_part.added" => {
-            !piece().part.0
-        }
+        b"response.content_part.added" | b"response.reasoning_summary_part.added" => !piece().part,
         _ => name.ends_with(b".delta") && !piece().delta,
     }
 }

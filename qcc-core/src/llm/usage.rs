@@ -1,54 +1,79 @@
 //! Token counts of all dialects, made alike.
 
-use serde::Deserialize;
-
-use super::json::{Object, count};
+use super::reader::{Malformed, Manner, Object, Reader};
 use crate::record::Usage;
 
 /// The usage object of any dialect. The names of the dialects differ, so one type reads all.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tokens {
     // Anthropic and Responses. Anthropic's three inputs are disjoint.
-    #[serde(deserialize_with = "count")]
     input_tokens: Option<u64>,
-    #[serde(deserialize_with = "count")]
     cache_creation_input_tokens: Option<u64>,
-    #[serde(deserialize_with = "count")]
     cache_read_input_tokens: Option<u64>,
-    #[serde(deserialize_with = "count")]
     output_tokens: Option<u64>,
-    #[serde(deserialize_with = "details")]
     input_tokens_details: Details,
     // Chat.
-    #[serde(deserialize_with = "count")]
     prompt_tokens: Option<u64>,
-    #[serde(deserialize_with = "count")]
     completion_tokens: Option<u64>,
-    #[serde(deserialize_with = "details")]
     prompt_tokens_details: Details,
     // Gemini. Thoughts are not part of the candidates.
-    #[serde(deserialize_with = "count", rename = "promptTokenCount")]
     prompt: Option<u64>,
-    #[serde(deserialize_with = "count", rename = "toolUsePromptTokenCount")]
     tool_use_prompt: Option<u64>,
-    #[serde(deserialize_with = "count", rename = "cachedContentTokenCount")]
     cached_content: Option<u64>,
-    #[serde(deserialize_with = "count", rename = "candidatesTokenCount")]
     candidates: Option<u64>,
-    #[serde(deserialize_with = "count", rename = "thoughtsTokenCount")]
     thoughts: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
+impl<'a> Object<'a> for Tokens {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        let count = match name {
+            b"input_tokens" => &mut self.input_tokens,
+            b"cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
+            b"cache_read_input_tokens" => &mut self.cache_read_input_tokens,
+            b"output_tokens" => &mut self.output_tokens,
+            b"prompt_tokens" => &mut self.prompt_tokens,
+            b"completion_tokens" => &mut self.completion_tokens,
+            b"promptTokenCount" => &mut self.prompt,
+            b"toolUsePromptTokenCount" => &mut self.tool_use_prompt,
+            b"cachedContentTokenCount" => &mut self.cached_content,
+            b"candidatesTokenCount" => &mut self.candidates,
+            b"thoughtsTokenCount" => &mut self.thoughts,
+            b"input_tokens_details" => {
+                self.input_tokens_details = value.object()?.unwrap_or_default();
+                return Ok(());
+            }
+            b"prompt_tokens_details" => {
+                self.prompt_tokens_details = value.object()?.unwrap_or_default();
+                return Ok(());
+            }
+            _ => return value.skip(),
+        };
+        *count = value.count()?;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Details {
-    #[serde(deserialize_with = "count")]
     cached_tokens: Option<u64>,
 }
 
-fn details<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Details, D::Error> {
-    Object::deserialize(deserializer).map(|Object(details)| details)
+impl<'a> Object<'a> for Details {
+    fn member<M: Manner<'a>>(
+        &mut self,
+        name: &[u8],
+        value: &mut Reader<'a, M>,
+    ) -> Result<(), Malformed> {
+        match name {
+            b"cached_tokens" => self.cached_tokens = value.count()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    }
 }
 
 impl Tokens {
@@ -110,9 +135,10 @@ fn sum(counts: [Option<u64>; 3]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::json::object;
 
     fn usage(json: &str) -> [Option<u64>; 3] {
-        let tokens: Tokens = serde_json::from_str(json).unwrap();
+        let tokens: Tokens = object(json.as_bytes()).unwrap();
         let usage = tokens.usage().unwrap_or_default();
         [usage.input, usage.cached, usage.output]
     }
