@@ -10,6 +10,8 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
+use crate::hex;
+
 /// A resource, by its kind and the digest of its id. The id itself is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
@@ -40,10 +42,8 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.kind)?;
-        let shown = self.digest.iter().take(4);
-        shown
-            .into_iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        let [a, b, c, d, ..] = self.digest;
+        hex::write(f, [a, b, c, d])
     }
 }
 

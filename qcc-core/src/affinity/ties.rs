@@ -12,6 +12,7 @@ use crate::error::{BoxError, NoEndpoint, OwnerUnavailable};
 use crate::exchange::{Choice, Exchange, Exhausted};
 use crate::facts::ClientId;
 use crate::failure::{Failed, Refused, Verdict, find};
+use crate::hex;
 use crate::record::{Event, Fate, Transition};
 use crate::resource::{Learnt, Resource, ResourceKind, Role};
 use crate::time;
@@ -140,7 +141,6 @@ impl Ties {
             fitting.map(|named| named.resource)
         };
         let about = |role| matches!(role, Role::Subject | Role::Parent);
-        let now = time::now();
         if self.method == Method::DELETE {
             with_role(|role| role == Role::Subject).for_each(|gone| self.forget(endpoint, gone));
             self.own(endpoint, with_role(|role| role == Role::Parent));
@@ -149,6 +149,7 @@ impl Ties {
         }
         if self.owner.is_some() {
             let client = self.exchange.facts().client;
+            let now = time::now();
             self.sessions.change_owners(|owners, _| {
                 with_role(|role| role == Role::Mention)
                     .for_each(|used| owners.confirm((client, used), endpoint.id(), now));
@@ -291,12 +292,8 @@ impl Ties {
 
 /// Who sends, as 8 hex digits of the digest.
 fn shown(client: ClientId) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        let shown = client.0.iter().take(4);
-        shown
-            .into_iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
-    })
+    let [a, b, c, d, ..] = client.0;
+    fmt::from_fn(move |f| hex::write(f, [a, b, c, d]))
 }
 
 /// How a visit ended at `endpoint`.

@@ -39,7 +39,8 @@ impl EndpointId {
 
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(f, &self.0[..4])
+        let [a, b, c, d, ..] = self.0;
+        hex::write(f, [a, b, c, d])
     }
 }
 

@@ -56,7 +56,7 @@ impl fmt::Display for RequestId {
         match &self.0 {
             IdRepr::Random(number) => {
                 f.write_str("qcc-")?;
-                hex::write(f, &number.to_be_bytes())
+                hex::write(f, number.to_be_bytes())
             }
             IdRepr::Given(text) => f.pad(text),
         }

@@ -51,7 +51,7 @@ pub struct Record {
     /// How long it had, up to its commit point.
     pub deadline: Option<Duration>,
     /// Its visits, in order.
-    pub visits: SmallVec<[VisitRecord; 4]>,
+    pub visits: SmallVec<[VisitRecord; 1]>,
     /// When its answer was committed.
     pub committed: Option<Duration>,
     /// What the answer said about tokens.
@@ -424,7 +424,7 @@ impl FromStr for SessionHash {
 
 impl fmt::Display for SessionHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex::write(f, &self.0)
+        hex::write(f, self.0)
     }
 }
 

@@ -4,7 +4,6 @@ mod entry;
 mod file;
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::entry::{Access, Entry, Open};
 pub(super) use self::file::Stored;
+use crate::hex;
 use crate::time::{self, Duration};
 use crate::token::{NotRefreshed, SourceId};
 
@@ -92,10 +92,8 @@ impl TokenStore {
     /// Where the login with this id is kept.
     pub(super) fn login(&self, id: &SourceId) -> Login {
         let mut name = String::new();
-        for byte in id.as_bytes() {
-            // A text takes everything.
-            let _ = write!(name, "{byte:02x}");
-        }
+        // A text takes everything.
+        let _ = hex::write(&mut name, *id.as_bytes());
         let path = self.0.dir.join(name);
         Login {
             store: self.clone(),
