@@ -1,19 +1,20 @@
 //! Logs: one line for each finished request, and what the layers say.
 
-mod fields;
 mod file;
+mod human;
+mod json;
 mod lines;
+mod plain;
+mod stamp;
 
 use std::fmt;
-use std::io::{IsTerminal as _, Stderr};
+use std::io::{IsTerminal as _, Stderr, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use qcc_core::record::{Answer, Record, RecordSink, SendResult};
 use qcc_core::time::Duration;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt as log_lines};
@@ -24,7 +25,9 @@ use crate::output::{Exit, Failure};
 pub(crate) use file::generations;
 use file_rotate::FileRotate;
 use file_rotate::suffix::AppendCount;
+use human::Human;
 use lines::{End, Lines};
+use plain::Plain;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -92,15 +95,25 @@ fn to_stderr(level: Option<&str>, format: Format) -> Result<(Place, Option<End<S
         return Ok((place, None));
     }
     let (lines, end) = Lines::new(std::io::stderr())?;
-    let layer = layer.with_writer(lines);
-    let place: Place = match format {
+    let place = match format {
         Format::Human => {
-            let fields = debug_fn(fields::write).delimited(" ");
-            layer.fmt_fields(fields).with_filter(filter).boxed()
+            let in_spans = layer.with_writer(lines.clone()).fmt_fields(Human);
+            let plain = Plain::new(human::write, lines, in_spans);
+            plain.with_filter(filter).boxed()
         }
-        Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        Format::Json => as_json(lines, filter),
     };
     Ok((place, Some(end)))
+}
+
+fn as_json<W: Write + Send + 'static>(lines: Lines<W>, filter: EnvFilter) -> Place {
+    let in_spans = log_lines::layer().with_ansi(false);
+    let in_spans = in_spans
+        .with_writer(lines.clone())
+        .json()
+        .flatten_event(true);
+    let plain = Plain::new(json::write, lines, in_spans);
+    plain.with_filter(filter).boxed()
 }
 
 fn to_file(log: &Log) -> Result<(Place, End<FileRotate<AppendCount>>), Failure> {
@@ -113,10 +126,7 @@ fn to_file(log: &Log) -> Result<(Place, End<FileRotate<AppendCount>>), Failure> 
         Failure::new(Exit::Config, message)
     })?;
     let (lines, end) = Lines::new(file)?;
-    let layer = log_lines::layer().with_ansi(false).with_writer(lines);
-    let layer = layer.json().flatten_event(true);
-    let place = layer.with_filter(filter(Some(log.level))?).boxed();
-    Ok((place, end))
+    Ok((as_json(lines, filter(Some(log.level))?), end))
 }
 
 fn failure(error: impl fmt::Display) -> Failure {
@@ -155,6 +165,7 @@ impl RecordSink for RequestLog {
         let url = endpoint.map(|endpoint| tracing::field::display(endpoint.base_url()));
         tracing::info!(
             target: "qcc::request",
+            message = line.outcome(),
             request_id = %record.id,
             user_id = record.client.as_deref(),
             cluster = record.cluster.as_deref(),
@@ -166,7 +177,6 @@ impl RecordSink for RequestLog {
             status = line.status(),
             ms = %Millis(record.duration),
             failures = line.failures().map(tracing::field::display),
-            "{}", line.outcome(),
         );
     }
 }
@@ -220,7 +230,14 @@ struct Millis(Duration);
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2}", self.0.as_secs_f64() * 1000.0)
+        // In whole numbers: to write a float takes far longer.
+        let micros = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX - 5);
+        let hundredths = (micros + 5) / 10;
+        let (mut whole, mut rest) = (itoa::Buffer::new(), itoa::Buffer::new());
+        f.write_str(whole.format(hundredths / 100))?;
+        f.write_str(".")?;
+        // The first of three digits keeps the zero of the others.
+        f.write_str(&rest.format(100 + hundredths % 100)[1..])
     }
 }
 

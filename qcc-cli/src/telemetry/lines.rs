@@ -1,4 +1,4 @@
-//! Log lines on their way to standard error.
+//! Log lines on their way to standard error or to a file.
 //!
 //! A proxy writes a few lines for each request, and a system call for each of them would cost as
 //! much as the rest of it. Lines are written together, [`PAUSE`] after the first at the latest.
@@ -28,7 +28,21 @@ struct Shared<W> {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     /// Locked before `waiting`, so that lines leave in their order.
-    output: Mutex<W>,
+    output: Mutex<Output<W>>,
+}
+
+struct Output<W> {
+    to: W,
+    /// Empty; changes places with the lines that wait, so that their room is used again.
+    spare: Vec<u8>,
+}
+
+impl<W> Clone for Lines<W> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +61,10 @@ impl<W: Write + Send + 'static> Lines<W> {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             changed: Condvar::new(),
-            output: Mutex::new(output),
+            output: Mutex::new(Output {
+                to: output,
+                spare: Vec::new(),
+            }),
         });
         let writer = shared.clone();
         thread::Builder::new()
@@ -55,6 +72,13 @@ impl<W: Write + Send + 'static> Lines<W> {
             .spawn(move || writer.write_now_and_then())?;
         let end = End(shared.clone());
         Ok((Self { shared }, end))
+    }
+}
+
+impl<W: Write> Lines<W> {
+    /// Adds one line, which leaves `at_once` with those before it, or soon.
+    pub(super) fn append(&self, line: &[u8], at_once: bool) {
+        self.shared.append(line, at_once);
     }
 }
 
@@ -99,10 +123,13 @@ impl<W: Write> Shared<W> {
 
     fn flush(&self) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = mem::take(&mut self.waiting().bytes);
-        if !bytes.is_empty() {
+        let Output { to, spare } = &mut *output;
+        mem::swap(&mut self.waiting().bytes, spare);
+        if !spare.is_empty() {
             // There is no other place to say that standard error is gone.
-            let _ = output.write_all(&bytes).and_then(|()| output.flush());
+            let _ = to.write_all(spare).and_then(|()| to.flush());
+            spare.clear();
+            spare.shrink_to(FULL);
         }
     }
 }
