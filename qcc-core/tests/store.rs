@@ -310,7 +310,10 @@ async fn steps_to_the_newest_format_are_done_once() {
 // OPS-04
 #[tokio::test]
 async fn a_database_of_every_older_version_is_brought_to_the_newest_format() {
-    let fixtures = [("1", include_str!("fixtures/store-1.sql"))];
+    let fixtures = [
+        ("1", include_str!("fixtures/store-1.sql")),
+        ("2", include_str!("fixtures/store-2.sql")),
+    ];
     for (version, dump) in fixtures {
         let folder = Folder::new();
         fs::create_dir_all(folder.file().parent().unwrap()).unwrap();
@@ -384,7 +387,7 @@ async fn what_is_damaged_foreign_newer_or_out_of_reach_is_refused_and_left_as_it
         error,
         OpenError::Newer {
             found: 99,
-            known: 1
+            known: 2
         }
     );
     assert!(error.to_string().contains("newer version"), "{error}");
@@ -481,6 +484,55 @@ async fn while_it_cannot_be_written_nobody_waits_and_what_is_lost_is_counted() {
         Some(Standing::new(false, true)),
         "a standing is never lost"
     );
+}
+
+// STO-05
+#[tokio::test]
+async fn a_batch_that_is_full_is_written_before_its_time() {
+    let folder = Folder::new();
+    let [batch, queue] = [64, 128].map(|count| NonZeroUsize::new(count).unwrap());
+    let config = Config::default()
+        .with_queue(queue)
+        .with_flush(Duration::from_secs(86_400), batch)
+        .unwrap();
+    let open = Open::with(&folder.file(), config).await;
+    let store = &open.store;
+    store.finished(record("first", "a", Duration::ZERO));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // The writer has had its look at the queue and waits for its time.
+    for number in 0..batch.get() {
+        store.finished(record(&format!("r{number}"), "a", Duration::ZERO));
+    }
+    while store.status().written == 0 {
+        tokio::task::yield_now().await;
+    }
+    let status = store.status();
+    assert_eq!((status.written, status.pending, status.lost), (64, 1, 0));
+}
+
+// XPL-02
+#[tokio::test]
+async fn of_an_id_that_was_used_twice_the_request_that_ended_last_is_found() {
+    let folder = Folder::new();
+    let describe = |record: &Record| record.duration.as_millis().to_string();
+    let (store, work) = Sqlite::open(&folder.file(), Config::default(), describe)
+        .await
+        .unwrap();
+    let work = tokio::spawn(async {
+        work.run().await;
+    });
+    tokio::task::yield_now().await;
+    for took in [2, 3, 1] {
+        let mut record = Record::clone(&record("same", "a", Duration::ZERO));
+        record.started_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        record.duration = Duration::from_millis(took);
+        store.finished(Arc::new(record));
+    }
+    store.flush().await.unwrap();
+    assert_eq!(store.request("same").await.unwrap().as_deref(), Some("3"));
+    work.abort();
 }
 
 // STO-04

@@ -38,7 +38,7 @@ impl Config {
     /// How often the log is written by default.
     pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
     /// How many requests are written at once by default.
-    pub const BATCH: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+    pub const BATCH: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
     /// How many finished requests wait to be written by default.
     pub const QUEUE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
     /// How long a lock of another program is waited for by default.
@@ -72,7 +72,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Writes the log so often, 1 s by default, or as soon as so many requests wait, 256 by
+    /// Writes the log so often, 1 s by default, or as soon as so many requests wait, 1,024 by
     /// default. What waits is what a crash loses.
     ///
     /// # Errors
@@ -121,6 +121,11 @@ impl Config {
 
     pub(super) const fn batch(&self) -> usize {
         self.batch.get()
+    }
+
+    /// So many waiting requests wake the writer before the next write is due.
+    pub(super) fn crowd(&self) -> usize {
+        self.batch().min(self.queue().div_ceil(2))
     }
 
     pub(super) const fn queue(&self) -> usize {

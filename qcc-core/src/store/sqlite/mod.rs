@@ -3,7 +3,7 @@
 //! [`Sqlite::open`] gives two things: the store, a handle that layers and listings use, and its
 //! [`Work`], which you run. The store never waits for the disk: a finished request goes into a
 //! bounded queue, a changed standing into a map. The work takes them from there, writes the log
-//! every second or every 256 requests, and a standing at once. Where it cannot write, it keeps
+//! every second or every 1,024 requests, and a standing at once. Where it cannot write, it keeps
 //! what it has, tries again every second, and what the queue has no room for meanwhile is dropped
 //! and counted: [`Status`].
 //!
@@ -58,6 +58,9 @@ struct Shared {
     standings: Mutex<Standings>,
     /// Wakes the writer when a standing changed.
     changed: Notify,
+    /// Wakes the writer when so many requests wait.
+    crowded: Notify,
+    crowd: usize,
     /// Whether somebody runs the work.
     running: AtomicBool,
     /// Whether records are being dropped, so that it is logged once.
@@ -127,6 +130,8 @@ impl Sqlite {
             flushes,
             standings: Mutex::new(Standings::of(opened.standings)),
             changed: Notify::new(),
+            crowded: Notify::new(),
+            crowd: config.crowd(),
             running: AtomicBool::new(false),
             dropping: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -166,12 +171,11 @@ impl Sqlite {
     #[must_use]
     pub fn status(&self) -> Status {
         let shared = &self.0;
-        let waiting = shared.records.max_capacity() - shared.records.capacity();
         Status {
             requests: shared.requests.load(Ordering::Relaxed),
             size: shared.size.load(Ordering::Relaxed),
             written: shared.written.load(Ordering::Relaxed),
-            pending: shared.held.load(Ordering::Relaxed) + waiting as u64,
+            pending: shared.held.load(Ordering::Relaxed) + shared.waiting() as u64,
             lost: shared.lost.load(Ordering::Relaxed),
             failing: shared.failing().clone(),
         }
@@ -289,6 +293,8 @@ impl RecordSink for Sqlite {
                     "store: requests are missing in the history from here on, the database is too slow"
                 );
             }
+        } else if shared.waiting() >= shared.crowd {
+            shared.crowded.notify_one();
         }
     }
 }
@@ -302,6 +308,11 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Shared {
+    /// How many requests are in the queue.
+    fn waiting(&self) -> usize {
+        self.records.max_capacity() - self.records.capacity()
+    }
+
     fn standings(&self) -> MutexGuard<'_, Standings> {
         // Each critical section is one call that changes a map.
         self.standings

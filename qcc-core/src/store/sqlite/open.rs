@@ -20,7 +20,10 @@ use crate::standing::{Refusal, Standing};
 
 /// Each format with what leads to it from the one before. A step that was released is never
 /// changed: the database remembers its digest.
-const MIGRATIONS: [(&str, &str); 1] = [("history", include_str!("migrations/0001_history.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("history", include_str!("migrations/0001_history.sql")),
+    ("requests", include_str!("migrations/0002_requests.sql")),
+];
 
 /// `PRAGMA application_id` of our databases: `qcc\1`.
 const OURS: i64 = 0x7163_6301;

@@ -104,7 +104,7 @@ async fn requests(
 ) -> Result<Vec<String>, ReadError> {
     let rows: Vec<(String,)> = sqlx::query_as(
         "SELECT record FROM request_logs WHERE timestamp < ?1 \
-         ORDER BY timestamp DESC, id DESC LIMIT ?2 OFFSET ?3",
+         ORDER BY timestamp DESC, request_id DESC, id DESC LIMIT ?2 OFFSET ?3",
     )
     .bind(before.map_or(i64::MAX, micros))
     .bind(number(limit))
@@ -116,8 +116,9 @@ async fn requests(
 
 async fn request(database: &mut SqliteConnection, id: &str) -> Result<Option<String>, ReadError> {
     let row: Option<(String,)> = sqlx::query_as(
-        "SELECT record FROM request_logs WHERE request_id = ?1 \
-         ORDER BY timestamp DESC, id DESC LIMIT 1",
+        "SELECT record FROM request_logs WHERE id = \
+         (SELECT id FROM request_logs INDEXED BY request_logs_by_time WHERE request_id = ?1 \
+         ORDER BY timestamp DESC, request_id DESC, id DESC LIMIT 1)",
     )
     .bind(id)
     .fetch_optional(database)

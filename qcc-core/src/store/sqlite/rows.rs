@@ -1,13 +1,14 @@
 //! What is written, row by row, and what is removed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::standings::Key;
-use crate::endpoint::Endpoint;
-use crate::record::{Answer, Record};
+use super::writer::Describe;
+use crate::endpoint::{Endpoint, EndpointId};
+use crate::record::Record;
 use crate::standing::Standing;
 use crate::store::totals::{Totals, added};
 use crate::time::{Duration, SystemTime};
@@ -16,6 +17,9 @@ pub(super) const MINUTE: i64 = 60_000_000;
 
 /// So many rows are removed in one step, which takes a few milliseconds.
 pub(super) const STEP: u64 = 500;
+
+/// So many requests are written by one statement at most.
+const ROWS: usize = 256;
 
 type Done = Result<(), sqlx::Error>;
 
@@ -81,46 +85,31 @@ pub(super) async fn write_standing(
     Ok(())
 }
 
-/// Writes a finished request with `document`, its record in the caller's own form.
-pub(super) async fn write_request(
+/// Writes finished requests, each with what `describe` makes of it.
+pub(super) async fn write_requests(
     database: &mut SqliteConnection,
-    record: &Record,
-    document: &str,
+    records: &[Arc<Record>],
+    describe: &Describe,
 ) -> Done {
-    let endpoint = record.endpoint();
-    let (outcome, status) = match record.answer {
-        Answer::Relayed { status } => ("relayed", Some(status)),
-        Answer::Interrupted { status, .. } => ("interrupted", Some(status)),
-        Answer::Failed(_) => ("failed", None),
-        Answer::Canceled => ("canceled", None),
-        Answer::Pending => ("pending", None),
-    };
-    let usage = record.usage.unwrap_or_default();
-    let started = micros(record.started_at);
-    sqlx::query(
-        "INSERT INTO request_logs (request_id, timestamp, started_at, duration, cluster, \
-         endpoint_id, endpoint, dialect, model, stream, outcome, status, attempts, input_tokens, \
-         output_tokens, record) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    )
-    .bind(record.id.to_string())
-    .bind(ended(record))
-    .bind(started)
-    .bind(length(record.duration))
-    .bind(record.cluster.as_deref())
-    .bind(endpoint.map(|endpoint| endpoint.id().as_bytes().to_vec()))
-    .bind(endpoint.map(|endpoint| endpoint.name().to_string()))
-    .bind(record.dialect.map(|dialect| dialect.as_str()))
-    .bind(record.model.as_deref())
-    .bind(record.stream)
-    .bind(outcome)
-    .bind(status.map(|status| i64::from(status.as_u16())))
-    .bind(number(record.attempts() as u64))
-    .bind(usage.input.map(number))
-    .bind(usage.output.map(number))
-    .bind(document)
-    .execute(database)
-    .await?;
+    let mut left = records;
+    while !left.is_empty() {
+        // By powers of two, so that a handful of statements stay prepared for any number.
+        let count = ROWS.min(1 << left.len().ilog2());
+        let (now, later) = left.split_at(count);
+        let sql = format!(
+            "INSERT INTO request_logs (timestamp, request_id, record) VALUES (?, ?, ?){}",
+            ", (?, ?, ?)".repeat(count - 1)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for record in now {
+            query = query
+                .bind(ended(record))
+                .bind(record.id.to_string())
+                .bind(describe(record));
+        }
+        query.execute(&mut *database).await?;
+        left = later;
+    }
     Ok(())
 }
 
@@ -131,7 +120,7 @@ pub(super) fn ended(record: &Record) -> i64 {
 
 /// The figures of a batch of requests, minute by minute and endpoint by endpoint.
 #[derive(Default)]
-pub(super) struct Figures(HashMap<(Key, i64), (Arc<Endpoint>, Totals)>);
+pub(super) struct Figures(BTreeMap<(EndpointId, i64, Arc<str>), (Arc<Endpoint>, Totals)>);
 
 impl Figures {
     pub(super) fn add(&mut self, record: &Record) {
@@ -140,7 +129,7 @@ impl Figures {
         let minute = ended - ended.rem_euclid(MINUTE);
         for (endpoint, totals) in added(record) {
             self.0
-                .entry(((cluster.clone(), endpoint.id()), minute))
+                .entry((endpoint.id(), minute, cluster.clone()))
                 .or_insert_with(|| (endpoint.clone(), Totals::default()))
                 .1
                 .add(&totals);
@@ -148,7 +137,7 @@ impl Figures {
     }
 
     pub(super) async fn write(self, database: &mut SqliteConnection) -> Done {
-        for (((cluster, id), minute), (endpoint, totals)) in self.0 {
+        for ((id, minute, cluster), (endpoint, totals)) in self.0 {
             sqlx::query(
                 "INSERT INTO endpoint_metrics (cluster, endpoint_id, minute, endpoint, requests, \
                  failed, timed, latency_sum, latency_min, latency_max, input_tokens, \

@@ -88,30 +88,52 @@ impl Writer {
                     let _ = done.send(self.flush().await);
                 }
                 Wake::Removal => self.remove().await,
-                Wake::Records if self.batch.len() < self.config.batch() => {
-                    self.due
-                        .get_or_insert_with(|| now() + self.config.flush_every());
+                Wake::Records => {
+                    self.take();
+                    if self.is_full() {
+                        let _ = self.write().await;
+                    } else if !self.batch.is_empty() {
+                        self.due
+                            .get_or_insert_with(|| now() + self.config.flush_every());
+                    }
                 }
-                Wake::Records | Wake::Due => {
+                Wake::Due => {
+                    self.take();
                     let _ = self.write().await;
                 }
             }
         }
     }
 
-    /// Waits for the next thing to do. What was taken out of the queue stays in the batch.
+    /// Waits for the next thing to do. Of the requests that come until the next write only the
+    /// first wakes it, and the one that makes them many.
     async fn wake(&mut self) -> Wake {
         let free = self.config.batch() - self.batch.len();
-        let wake = tokio::select! {
+        tokio::select! {
             biased;
             () = self.shared.changed.notified() => Wake::Standing,
             Some(done) = self.flushes.recv() => Wake::Flush(done),
             () = sleep_until(self.removal) => Wake::Removal,
             () = until(self.due) => Wake::Due,
-            _ = self.finished.recv_many(&mut self.batch, free), if free > 0 => Wake::Records,
-        };
+            () = self.shared.crowded.notified(), if free > 0 => Wake::Records,
+            _ = self.finished.recv_many(&mut self.batch, free), if self.due.is_none() => {
+                Wake::Records
+            }
+        }
+    }
+
+    /// Takes out of the queue what the batch has room for.
+    fn take(&mut self) {
+        while !self.is_full()
+            && let Ok(record) = self.finished.try_recv()
+        {
+            self.batch.push(record);
+        }
         self.show_held();
-        wake
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.len() >= self.config.batch()
     }
 
     /// Writes all that waits now.
@@ -119,12 +141,7 @@ impl Writer {
         // Those that come while it is written are for the next time.
         let mut left = self.finished.len() + self.batch.len();
         loop {
-            while self.batch.len() < self.config.batch()
-                && let Ok(record) = self.finished.try_recv()
-            {
-                self.batch.push(record);
-            }
-            self.show_held();
+            self.take();
             left = left.saturating_sub(self.batch.len());
             self.write().await?;
             if left == 0 {
@@ -169,9 +186,9 @@ impl Writer {
         }
         // With an empty batch it tells whether writing works again.
         let mut transaction = self.database.begin_with("BEGIN IMMEDIATE").await?;
+        rows::write_requests(&mut transaction, &self.batch, &self.describe).await?;
         let mut figures = Figures::default();
         for record in &self.batch {
-            rows::write_request(&mut transaction, record, &(self.describe)(record)).await?;
             figures.add(record);
         }
         figures.write(&mut transaction).await?;
