@@ -25,6 +25,16 @@ pub(crate) struct Date(i64);
 pub(crate) struct InvalidDate(());
 
 impl Date {
+    /// The date that is so many milliseconds after 1970.
+    pub(crate) const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) const fn as_millis(self) -> i64 {
+        self.0
+    }
+
     /// How long ago it was at `now`; zero if it is to come.
     pub(crate) fn ago(self, now: Self) -> Duration {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(self.0)).unwrap_or(0))
@@ -184,7 +194,16 @@ impl Anchor {
 
 /// `duration` in milliseconds, to a hundredth.
 pub(crate) fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+    hundredths(duration) as f64 / 100.0
+}
+
+/// `duration` in hundredths of a millisecond.
+pub(crate) fn hundredths(duration: Duration) -> u64 {
+    let rest = (u64::from(duration.subsec_nanos()) + 5_000) / 10_000;
+    duration
+        .as_secs()
+        .saturating_mul(100_000)
+        .saturating_add(rest)
 }
 
 /// `millis` for people: `842 ms`, `4.31 s`, `3 min 20 s`, `5 h 12 min`, `2 d 3 h`.

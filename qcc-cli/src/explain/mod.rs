@@ -5,6 +5,7 @@
 //! program reads and what a person reads cannot differ. A record holds no secret, no prompt and
 //! no answer, and neither does anything that is made of it.
 
+mod kept;
 #[cfg(test)]
 pub(crate) mod samples;
 mod story;
@@ -15,13 +16,16 @@ use std::sync::Arc;
 use qcc_core::available::Reason;
 use qcc_core::endpoint::Endpoint;
 use qcc_core::error::ErrorKind;
-use qcc_core::failure::Verdict;
-use qcc_core::record::{Answer, Fate, LeftOut, Record, SendRecord, SendResult, Usage, VisitRecord};
+use qcc_core::failure::{Verdict, Wait};
+use qcc_core::record::{
+    self, Answer, Fate, LeftOut, Record, SendRecord, SendResult, Usage, VisitRecord,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::moment::{Anchor, Date, millis};
 
+pub(crate) use kept::{read, write};
 pub(crate) use story::tell;
 
 /// One request. Fields that end in `_ms` are milliseconds; `at_ms` counts from the start of the
@@ -317,43 +321,63 @@ impl Preference {
 
 impl SendStory {
     fn of(number: usize, send: &SendRecord, now: &Anchor) -> Self {
-        let failure = |verdict: Verdict, wait: Option<String>| Failure {
-            kind: verdict.kind.to_string(),
-            class: verdict.kind.class().to_string(),
-            blame: verdict.blame.to_string(),
-            until: verdict.until.map(|until| now.date_of(until)),
-            wait,
-        };
-        let (result, refused, failure) = match send.result {
-            SendResult::Refused(reason) => ("refused", Some(reason.to_string()), None),
-            SendResult::Failed { verdict, wait } => {
-                let wait = wait.map(|wait| wait.to_string().replace(' ', "_"));
-                ("failed", None, Some(failure(verdict, wait)))
-            }
-            SendResult::Broken(verdict) => ("broken", None, Some(failure(verdict, None))),
-            SendResult::Clean => ("clean", None, None),
-            SendResult::Canceled => ("canceled", None, None),
-            SendResult::Committed => ("committed", None, None),
-            _ => ("pending", None, None),
-        };
-        let passed_over = send.passed_over.iter().map(|passed| PassedOver {
-            name: passed.name.to_string(),
-            state: passed.state.to_owned(),
-            until: passed.until.map(|until| now.date_of(until)),
-        });
+        let (result, refused, failure) = result_of(send, now);
+        let passed_over = send.passed_over.iter();
         Self {
             number,
             kind: send.kind.to_string(),
             credential: send.credential.as_deref().map(str::to_owned),
-            passed_over: passed_over.collect(),
+            passed_over: passed_over
+                .map(|passed| PassedOver::of(passed, now))
+                .collect(),
             at_ms: millis(send.started),
             first_byte_ms: send.first_byte.map(millis),
             status: send.status.map(|status| status.as_u16()),
             duration_ms: millis(send.duration),
             bytes: send.bytes,
             result: result.to_owned(),
-            refused,
+            refused: refused.map(str::to_owned),
             failure,
+        }
+    }
+}
+
+/// What came of a send, why it was refused, and how it failed.
+fn result_of(
+    send: &SendRecord,
+    now: &Anchor,
+) -> (&'static str, Option<&'static str>, Option<Failure>) {
+    match send.result {
+        SendResult::Refused(reason) => ("refused", Some(reason.as_str()), None),
+        SendResult::Failed { verdict, wait } => {
+            ("failed", None, Some(Failure::of(verdict, wait, now)))
+        }
+        SendResult::Broken(verdict) => ("broken", None, Some(Failure::of(verdict, None, now))),
+        SendResult::Clean => ("clean", None, None),
+        SendResult::Canceled => ("canceled", None, None),
+        SendResult::Committed => ("committed", None, None),
+        _ => ("pending", None, None),
+    }
+}
+
+impl Failure {
+    fn of(verdict: Verdict, wait: Option<Wait>, now: &Anchor) -> Self {
+        Self {
+            kind: verdict.kind.to_string(),
+            class: verdict.kind.class().to_string(),
+            blame: verdict.blame.to_string(),
+            until: verdict.until.map(|until| now.date_of(until)),
+            wait: wait.map(|wait| wait.to_string().replace(' ', "_")),
+        }
+    }
+}
+
+impl PassedOver {
+    fn of(passed: &record::PassedOver, now: &Anchor) -> Self {
+        Self {
+            name: passed.name.to_string(),
+            state: passed.state.to_owned(),
+            until: passed.until.map(|until| now.date_of(until)),
         }
     }
 }
@@ -380,20 +404,25 @@ impl From<Usage> for Tokens {
 
 impl From<Answer> for Outcome {
     fn from(answer: Answer) -> Self {
-        let (outcome, status, error) = match answer {
-            Answer::Relayed { status } => ("relayed", Some(status.as_u16()), None),
-            Answer::Interrupted { status, kind } => {
-                ("interrupted", Some(status.as_u16()), Some(kind.to_string()))
-            }
-            Answer::Failed(kind) => ("failed", None, Some(name_of(kind).to_owned())),
-            Answer::Canceled => ("canceled", None, None),
-            _ => ("pending", None, None),
-        };
+        let (outcome, status, error) = told(answer);
         Self {
             outcome: outcome.to_owned(),
             status,
-            error,
+            error: error.map(str::to_owned),
         }
+    }
+}
+
+/// What the client got, the status of the upstream's answer, and what broke it or took its place.
+fn told(answer: Answer) -> (&'static str, Option<u16>, Option<&'static str>) {
+    match answer {
+        Answer::Relayed { status } => ("relayed", Some(status.as_u16()), None),
+        Answer::Interrupted { status, kind } => {
+            ("interrupted", Some(status.as_u16()), Some(kind.as_str()))
+        }
+        Answer::Failed(kind) => ("failed", None, Some(name_of(kind))),
+        Answer::Canceled => ("canceled", None, None),
+        _ => ("pending", None, None),
     }
 }
 

@@ -14,7 +14,7 @@ use qcc_core::store::ReadError;
 use qcc_core::time::{SystemClock, SystemTime, WallClock as _};
 
 use crate::admin::view::RequestView;
-use crate::explain::Explanation;
+use crate::explain::{self, Explanation};
 use crate::moment::Anchor;
 use crate::records::Records;
 
@@ -96,7 +96,7 @@ impl History {
 
 /// A kept request. One that this version cannot read is left out, and the log says so.
 fn read(text: &str) -> Option<Explanation> {
-    match serde_json::from_str(text) {
+    match explain::read(text) {
         Ok(explanation) => Some(explanation),
         Err(error) => {
             tracing::warn!(%error, "store: a kept request cannot be read");
@@ -110,14 +110,13 @@ fn ended(record: &Record) -> SystemTime {
     record.started_at + record.duration
 }
 
-/// A record as it is kept: what `qcc explain --json` prints.
+/// A record as it is kept.
 fn describe(record: &Record) -> String {
     let now = Anchor {
         instant: qcc_core::time::now(),
         date: SystemClock.now().into(),
     };
-    // Without a map whose keys are no text this does not fail.
-    serde_json::to_string(&Explanation::of(record, &now)).unwrap_or_default()
+    explain::write(record, &now)
 }
 
 #[cfg(test)]
