@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qcc_tests::source::{Named, Source, files};
 
-const VOCABULARY: [&str; 14] = [
+const VOCABULARY: [&str; 15] = [
     "available",
     "body",
     "credential",
@@ -29,6 +29,7 @@ const VOCABULARY: [&str; 14] = [
     "facts",
     "failure",
     "guard",
+    "hex",
     "record",
     "resource",
     "standing",
