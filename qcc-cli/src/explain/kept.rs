@@ -284,7 +284,7 @@ pub(crate) fn write(record: &Record, now: &Anchor) -> String {
     json.0
 }
 
-fn unusual<T: PartialEq>(value: T, usual: T) -> Option<T> {
+fn unusual<T: Copy + PartialEq>(value: T, usual: T) -> Option<T> {
     (value != usual).then_some(value)
 }
 

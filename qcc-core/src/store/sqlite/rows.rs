@@ -118,9 +118,12 @@ pub(super) fn ended(record: &Record) -> i64 {
     micros(record.started_at).saturating_add(length(record.duration))
 }
 
+/// An endpoint, a minute and a cluster.
+type Slot = (EndpointId, i64, Arc<str>);
+
 /// The figures of a batch of requests, minute by minute and endpoint by endpoint.
 #[derive(Default)]
-pub(super) struct Figures(BTreeMap<(EndpointId, i64, Arc<str>), (Arc<Endpoint>, Totals)>);
+pub(super) struct Figures(BTreeMap<Slot, (Arc<Endpoint>, Totals)>);
 
 impl Figures {
     pub(super) fn add(&mut self, record: &Record) {
