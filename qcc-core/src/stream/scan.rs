@@ -1,5 +1,7 @@
 //! Where an event ends.
 
+use std::ops::Range;
+
 use memchr::memchr2;
 
 /// Finds the ends of events in bytes that come in pieces, wherever they are cut.
@@ -37,8 +39,14 @@ impl Scan {
     }
 
     /// Goes on with `bytes`, which follow what was looked at before. Returns how many of them
-    /// belong to the event that ends in them.
-    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// belong to the event that ends in them. `line` is given the place of each line with content
+    /// that ends in them.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        bytes: &[u8],
+        mut line: impl FnMut(Range<usize>),
+    ) -> Option<usize> {
         let mut at = 0;
         let first = *bytes.first()?;
         match self.at {
@@ -64,6 +72,9 @@ impl Scan {
                 }
                 return None;
             };
+            if found > 0 {
+                line(at..at + found);
+            }
             let blank = found == 0 && matches!(self.at, At::LineStart);
             let end = at + found + 1;
             self.at = At::LineStart;

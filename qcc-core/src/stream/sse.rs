@@ -8,12 +8,17 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
+use smallvec::SmallVec;
 
 use super::scan::Scan;
 
 /// How many bytes an event may have that is cut by frames: 8 MiB. It has to be in memory as a
 /// whole; one that never ends must not fill it.
 const LONGEST_CUT: usize = 8 * 1024 * 1024;
+
+/// Of so many lines of an event the places are kept, to read it without a second search. Few
+/// events have more than two.
+const LINES: usize = 4;
 
 /// Cuts a stream of server-sent events into events, and gives out the bytes of those that may
 /// pass, unchanged.
@@ -29,6 +34,8 @@ pub struct Framer {
     passed: Range<usize>,
     /// The event in `current` that was last returned.
     event: Range<usize>,
+    /// Where its first lines are, if it is not one that was cut.
+    lines: SmallVec<[Range<usize>; LINES]>,
     /// The beginning of the event that is cut.
     cut: BytesMut,
     scan: Scan,
@@ -62,6 +69,7 @@ impl Framer {
             rest: Bytes::new(),
             passed: 0..0,
             event: 0..0,
+            lines: SmallVec::new(),
             cut: BytesMut::new(),
             scan: Scan::new(),
             longest_cut: LONGEST_CUT,
@@ -88,20 +96,23 @@ impl Framer {
     pub fn next(&mut self) -> Result<Option<Event<'_>>, TooLong> {
         loop {
             let from = self.event.end;
-            match self.scan.find(&self.current[from..]) {
+            self.lines.clear();
+            let found = self.scan.find(&self.current[from..], |line| {
+                if self.lines.len() < LINES {
+                    self.lines.push(from + line.start..from + line.end);
+                }
+            });
+            match found {
                 Some(len) if self.cut.is_empty() => self.event = from..from + len,
                 Some(len) => {
                     self.cut.extend_from_slice(&self.current[..len]);
                     self.rest = self.current.split_off(len);
                     self.current = self.cut.split().freeze();
                     self.event = 0..self.current.len();
+                    self.lines.clear();
                 }
                 None => {
-                    self.flush();
-                    self.cut.extend_from_slice(&self.current[from..]);
-                    self.current = mem::take(&mut self.rest);
-                    self.event = 0..0;
-                    self.passed = 0..0;
+                    self.next_frame();
                     if self.cut.len() > self.longest_cut {
                         return Err(TooLong(()));
                     }
@@ -113,6 +124,21 @@ impl Framer {
             }
             return Ok(Some(self.view()));
         }
+    }
+
+    /// Goes on to what follows `current`, of which no further event is to be had.
+    fn next_frame(&mut self) {
+        if self.passed.len() < self.current.len() {
+            self.flush();
+            self.cut.extend_from_slice(&self.current[self.event.end..]);
+            self.current.clear();
+        }
+        let current = mem::replace(&mut self.current, mem::take(&mut self.rest));
+        if !current.is_empty() {
+            self.out.push_back(current);
+        }
+        self.event = 0..0;
+        self.passed = 0..0;
     }
 
     /// What is left at the end of the stream: the tail of an event that was cut, read as if it
@@ -153,7 +179,14 @@ impl Framer {
     fn view(&mut self) -> Event<'_> {
         let raw = &self.current[self.event.clone()];
         let first = !mem::replace(&mut self.begun, true);
-        Event::parse(raw, first)
+        if first || self.lines.is_empty() || self.lines.len() == LINES {
+            return Event::parse(raw, first);
+        }
+        let mut event = Event::of(raw);
+        for line in &self.lines {
+            event.read(&self.current[line.clone()]);
+        }
+        event
     }
 }
 
@@ -172,26 +205,33 @@ impl fmt::Debug for Framer {
 }
 
 impl<'a> Event<'a> {
-    /// Reads the fields of one event. A byte order mark is skipped if the event is the `first`
-    /// of its stream.
-    fn parse(raw: &'a [u8], first: bool) -> Self {
-        let mut event = Self {
+    const fn of(raw: &'a [u8]) -> Self {
+        Self {
             raw,
             name: b"",
             data: None,
-        };
+        }
+    }
+
+    fn read(&mut self, line: &'a [u8]) {
+        if let Some(value) = field(line, b"data") {
+            self.add(value);
+        } else if let Some(value) = field(line, b"event") {
+            self.name = value;
+        }
+    }
+
+    /// Reads the fields of one event. A byte order mark is skipped if the event is the `first`
+    /// of its stream.
+    fn parse(raw: &'a [u8], first: bool) -> Self {
+        let mut event = Self::of(raw);
         let mut rest = raw;
         if first {
             rest = rest.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(rest);
         }
         while !rest.is_empty() {
             let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-            let line = &rest[..end];
-            if let Some(value) = field(line, b"data") {
-                event.add(value);
-            } else if let Some(value) = field(line, b"event") {
-                event.name = value;
-            }
+            event.read(&rest[..end]);
             // The LF of a CRLF reads as one more blank line, which means nothing here.
             rest = rest.get(end + 1..).unwrap_or_default();
         }
