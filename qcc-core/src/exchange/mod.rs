@@ -438,8 +438,8 @@ mod tests {
     // XPL-03
     #[test]
     fn recording_a_first_attempt_that_succeeds_allocates_the_record_alone() {
-        let mut exchange = None;
-        let made = measure(|| exchange = Some(Exchange::new(RequestId::random())));
+        let (mut exchange, id) = (None, RequestId::random());
+        let made = measure(|| exchange = Some(Exchange::new(id)));
         assert_eq!(made.count_total, 2, "the exchange and its record");
         let exchange = exchange.unwrap();
         let endpoint = Endpoint::new("one", "https://h.example".parse().unwrap());
