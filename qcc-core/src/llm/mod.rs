@@ -32,6 +32,7 @@ mod session;
 mod tests;
 mod usage;
 mod verify;
+mod word;
 
 /// A comment, which clients of OpenAI's dialects overlook as the standard wants it.
 const COMMENT: &[u8] = b": keep-alive\n\n";
