@@ -501,7 +501,7 @@ fn the_page_of_benchmarks_tells_means_and_connections_and_whose_figures_they_are
     for name in ["2KB", "stream", "100KB"] {
         let part = section(&doc, name);
         assert!(part.contains("mean, ms"), "{name}");
-        assert_eq!(table(part).len(), 2, "{name}: the bare proxy and qcc");
+        assert_eq!(table(part).len(), 4, "{name}: two proxies under two loads");
     }
     let rows = table(section(&doc, "Expectations"));
     assert!(rows.iter().all(|row| row[1] == "expected, not measured"));

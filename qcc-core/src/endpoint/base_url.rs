@@ -84,8 +84,7 @@ impl FromStr for BaseUrl {
         if authority.host().is_empty() {
             return Err(InvalidBaseUrl::Syntax);
         }
-        let host =
-            HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidBaseUrl::Syntax)?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidBaseUrl::Syntax)?;
         Ok(Self {
             text: text.into(),
             uri,
