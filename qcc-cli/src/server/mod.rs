@@ -25,6 +25,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use qcc_core::error::BoxError;
 use qcc_core::time::Duration;
+use qcc_core::upstream::Turns;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -116,6 +117,7 @@ pub(crate) async fn run<A, S, B>(
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let turns = Turns::default();
     let mut full = false;
     let mut connections = JoinSet::new();
     loop {
@@ -145,9 +147,10 @@ pub(crate) async fn run<A, S, B>(
         };
         let watcher = graceful.watcher();
         let (io, service) = connection::watch(io, service.clone());
+        let io = turns.watch(TokioIo::new(io));
         let builder = builder.clone();
         connections.spawn(async move {
-            let connection = builder.serve_connection(TokioIo::new(io), service);
+            let connection = builder.serve_connection(io, service);
             if let Err(error) = watcher.watch(connection.into_owned()).await {
                 tracing::debug!(error, "a connection ended early");
             }

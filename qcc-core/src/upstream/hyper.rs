@@ -20,6 +20,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tower::Service;
 
 use super::Settings;
+use super::turn::{InTurn, Turns};
 use crate::body::RequestBody;
 use crate::error::BoxError;
 use crate::failure::{Failed, Wait};
@@ -27,7 +28,8 @@ use crate::time::Duration;
 use crate::visit::Visit;
 
 /// The client of hyper-util as an upstream, over HTTP/1 and HTTP/2, with the certificates that
-/// the platform trusts. Clones share its connections. No proxy is used.
+/// the platform trusts. Clones share its connections, which write [in turn](Turns). No proxy is
+/// used.
 ///
 /// # Errors
 ///
@@ -49,7 +51,7 @@ struct Clients {
     fresh: Pooled,
 }
 
-type Pooled = Client<InTime<HttpsConnector<HttpConnector>>, RequestBody>;
+type Pooled = Client<Connector<HttpsConnector<HttpConnector>>, RequestBody>;
 
 impl Hyper {
     /// Makes a client with `settings`, and another one for sends whose connection failed.
@@ -68,13 +70,14 @@ impl Hyper {
         tcp.set_keepalive(Some(settings.tcp_keepalive()));
         // Several addresses of a host share the time.
         tcp.set_connect_timeout(Some(settings.connect_timeout()));
-        let connector = InTime {
+        let connector = Connector {
             inner: HttpsConnectorBuilder::new()
                 .with_provider_and_platform_verifier(provider)?
                 .https_or_http()
                 .enable_all_versions()
                 .wrap_connector(tcp),
             limit: settings.connect_timeout(),
+            turns: Turns::default(),
         };
         let client = |idle| {
             Client::builder(TokioExecutor::new())
@@ -135,20 +138,21 @@ impl fmt::Debug for HyperFuture {
     }
 }
 
-/// Makes connections in a limited time, name resolution and TLS included.
+/// Makes connections that write in turn, in a limited time, name resolution and TLS included.
 #[derive(Clone, Debug)]
-struct InTime<C> {
+struct Connector<C> {
     inner: C,
     limit: Duration,
+    turns: Turns,
 }
 
-impl<C> Service<Uri> for InTime<C>
+impl<C> Service<Uri> for Connector<C>
 where
     C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
 {
-    type Response = C::Response;
+    type Response = InTurn<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<InTurn<C::Response>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -156,9 +160,11 @@ where
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.limit, self.inner.call(target));
+        let turns = self.turns.clone();
         Box::pin(async move {
             match connecting.await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(Ok(io)) => Ok(turns.watch(io)),
+                Ok(Err(error)) => Err(error.into()),
                 Err(_) => Err(Failed::timed_out(Wait::Connect).into()),
             }
         })
@@ -182,9 +188,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_is_not_made_in_time_is_a_connect_time_out() {
         let silent = |_: Uri| -> Pending<io::Result<TokioIo<TcpStream>>> { pending() };
-        let connector = InTime {
+        let connector = Connector {
             inner: service_fn(silent),
             limit: Duration::from_secs(5),
+            turns: Turns::default(),
         };
         let client: Client<_, RequestBody> = Client::builder(TokioExecutor::new()).build(connector);
         let request = Request::post("http://upstream.example/v1?key=sk-test-0001")

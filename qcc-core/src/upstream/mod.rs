@@ -19,6 +19,8 @@ mod origin;
 mod reqwest;
 mod settings;
 mod target;
+#[cfg(feature = "hyper")]
+mod turn;
 mod warm;
 
 use bytes::Bytes;
@@ -37,6 +39,8 @@ pub use decode::{Decode, DecodeFuture, DecodeLayer, DecodedBody, Undecodable};
 pub use origin::{MissingCredential, Origin, OriginFuture, OriginLayer, UnfitCredential};
 pub use settings::Settings;
 pub use target::InvalidTarget;
+#[cfg(feature = "hyper")]
+pub use turn::{InTurn, Turns};
 pub use warm::warm_up;
 
 /// What sends requests: the bounds of the innermost service, in one place.
