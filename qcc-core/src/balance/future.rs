@@ -47,8 +47,8 @@ pin_project! {
         Nobody { error: Option<BoxError> },
         // First readiness, then the call; the place is held from before.
         Visiting {
-            #[pin]
-            visit: Oneshot<S, Request<RequestBody>>,
+            // Behind a pointer: it is as large as all that is below, and the layers above move it.
+            visit: Pin<Box<Oneshot<S, Request<RequestBody>>>>,
             held: Option<Held>,
             contested: Option<Box<Contested>>,
             started: Instant,
@@ -71,7 +71,7 @@ impl<S: Service<Request<RequestBody>>> ResponseFuture<S> {
     ) -> Self {
         Self {
             state: State::Visiting {
-                visit,
+                visit: Box::pin(visit),
                 held: Some(held),
                 contested,
                 started,
@@ -100,7 +100,7 @@ where
                 contested,
                 started,
             } => {
-                let result = ready!(visit.poll(cx));
+                let result = ready!(visit.as_mut().poll(cx));
                 // A failed visit gives its place back now, not when the future is dropped.
                 let (Some(held), response) = (held.take(), result.map_err(Into::into)?) else {
                     panic!("polled after completion");

@@ -19,7 +19,12 @@ const LINGER: Duration = Duration::from_millis(50);
 
 /// The body of a committed answer. It ends with
 /// [`Interrupted`](crate::failure::Interrupted) if the answer breaks.
-pub struct WatchedBody<B> {
+pub struct WatchedBody<B>(
+    // Behind a pointer, because the layers above move the answer from hand to hand.
+    Box<Watched<B>>,
+);
+
+struct Watched<B> {
     body: Option<B>,
     watch: Option<Box<dyn Watch>>,
     // Whether it may tell of resources that were made.
@@ -60,12 +65,13 @@ impl<B> WatchedBody<B> {
     where
         B: Body,
     {
-        let mut this = Self::new(body, Tail::Open, exchange, silence, now, Timer::default());
+        let timer = Timer::default();
+        let mut this = Watched::new(body, Tail::Open, exchange, silence, now, timer);
         // Nobody may ever poll a body that is at its end already.
         if this.body.as_ref().is_some_and(Body::is_end_stream) {
             this.ending.note(SendResult::Clean);
         }
-        this
+        Self(this)
     }
 
     pub(super) fn watched(
@@ -77,7 +83,7 @@ impl<B> WatchedBody<B> {
         last_byte: Instant,
         timer: Timer,
     ) -> Self {
-        let mut this = Self::new(body, tail, exchange, silence, last_byte, timer);
+        let mut this = Watched::new(body, tail, exchange, silence, last_byte, timer);
         this.makes = this.ending.exchange.facts().makes.is_some();
         this.watch = Some(watch);
         this.tail = tail;
@@ -87,9 +93,11 @@ impl<B> WatchedBody<B> {
         if tail == Tail::Ended {
             this.body = None;
         }
-        this
+        Self(this)
     }
+}
 
+impl<B> Watched<B> {
     fn new(
         body: B,
         tail: Tail,
@@ -97,8 +105,8 @@ impl<B> WatchedBody<B> {
         silence: Silence,
         last_byte: Instant,
         timer: Timer,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             body: Some(body),
             watch: None,
             makes: false,
@@ -114,7 +122,7 @@ impl<B> WatchedBody<B> {
                 bytes: 0,
                 noted: false,
             },
-        }
+        })
     }
 
     /// Tells which resources were made, before the bytes that say so are released.
@@ -187,7 +195,7 @@ impl<B> WatchedBody<B> {
     }
 }
 
-impl<B> WatchedBody<B>
+impl<B> Watched<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -268,7 +276,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
+        let this = &mut *self.0;
         loop {
             if let Some(bytes) = this.release() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -292,16 +300,16 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.watch, &self.body) {
+        match (&self.0.watch, &self.0.body) {
             // What a watcher holds cannot be asked; its end is found by polling.
-            (Some(_), _) => self.ending.noted,
+            (Some(_), _) => self.0.ending.noted,
             (None, Some(body)) => body.is_end_stream(),
-            (None, None) => self.broken.is_none(),
+            (None, None) => self.0.broken.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.watch, &self.body) {
+        match (&self.0.watch, &self.0.body) {
             (None, Some(body)) => body.size_hint(),
             _ => SizeHint::default(),
         }
@@ -328,8 +336,8 @@ impl Drop for Ending {
 impl<B> fmt::Debug for WatchedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WatchedBody")
-            .field("tail", &self.tail)
-            .field("bytes", &self.ending.bytes)
+            .field("tail", &self.0.tail)
+            .field("bytes", &self.0.ending.bytes)
             .finish_non_exhaustive()
     }
 }

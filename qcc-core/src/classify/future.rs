@@ -160,10 +160,6 @@ impl Judge {
 
     /// What to do with an answer whose head came: hold it, read it as a failure, or (`Err`)
     /// pass it on at once.
-    #[expect(
-        clippy::result_large_err,
-        reason = "both ways are usual ones, and neither is boxed"
-    )]
     fn plan<F, B: Body>(
         &self,
         response: Response<B>,

@@ -24,7 +24,7 @@ pin_project! {
         state: State<F>,
         inner: S,
         // `None` once it was used, and for a body that cannot be sent twice.
-        replay: Option<Request<RequestBody>>,
+        replay: Option<Box<Request<RequestBody>>>,
         exchange: Exchange,
         budget: Budget,
     }
@@ -42,7 +42,7 @@ impl<S, F> QuickRetryFuture<S, F> {
     pub(super) const fn new(
         future: F,
         inner: S,
-        replay: Option<Request<RequestBody>>,
+        replay: Option<Box<Request<RequestBody>>>,
         exchange: Exchange,
         budget: Budget,
     ) -> Self {
@@ -95,7 +95,7 @@ where
                         return Poll::Pending;
                     };
                     Visit::of(request.extensions_mut()).fresh_connection = true;
-                    let future = this.inner.call(request);
+                    let future = this.inner.call(*request);
                     this.state.set(State::Sending { future });
                 }
             }

@@ -88,7 +88,7 @@ where
         let (head, body) = request.into_parts();
         let replay = body
             .try_clone()
-            .map(|body| Request::from_parts(head.clone(), body));
+            .map(|body| Box::new(Request::from_parts(head.clone(), body)));
         let first = ready.call(Request::from_parts(head, body));
         QuickRetryFuture::new(first, ready, replay, exchange, self.budget.clone())
     }

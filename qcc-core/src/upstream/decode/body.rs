@@ -1,4 +1,5 @@
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -21,8 +22,10 @@ enum State {
     // Nothing came yet, and what comes may be gzip that does not say so. It may decode to so
     // many bytes.
     Looking { limit: u64 },
-    // It is not: this came first.
-    Looked(Option<Result<Frame<Bytes>, BoxError>>),
+    // It is not: these bytes came first.
+    Looked(Bytes),
+    // No bytes came: trailers, or an error.
+    Odd(Option<Box<Result<Frame<Bytes>, BoxError>>>),
     Plain,
     Decoding(Box<Decoder>),
     Ended,
@@ -71,10 +74,10 @@ where
                         decoder.push(data);
                         State::Decoding(Box::new(decoder))
                     }
-                    Ok(data) => State::Looked(Some(Ok(Frame::data(data)))),
-                    Err(trailers) => State::Looked(Some(Ok(trailers))),
+                    Ok(data) => State::Looked(data),
+                    Err(trailers) => State::Odd(Some(Box::new(Ok(trailers)))),
                 },
-                Some(Err(error)) => State::Looked(Some(Err(error.into()))),
+                Some(Err(error)) => State::Odd(Some(Box::new(Err(error.into())))),
                 None => State::Ended,
             };
         }
@@ -107,9 +110,14 @@ where
             State::Looking { .. } | State::Ended => None,
             State::Plain => return body.poll_frame(cx).map_err(Into::into),
             State::Looked(first) => {
-                let first = first.take();
+                let first = Frame::data(mem::take(first));
                 this.state = State::Plain;
-                return Poll::Ready(first);
+                return Poll::Ready(Some(Ok(first)));
+            }
+            State::Odd(odd) => {
+                let odd = odd.take();
+                this.state = State::Plain;
+                return Poll::Ready(odd.map(|odd| *odd));
             }
             State::Decoding(decoder) => match ready!(poll_decoded(decoder, body, cx)) {
                 Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
@@ -123,7 +131,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Looking { .. } | State::Plain => self.body.is_end_stream(),
-            State::Looked(_) => false,
+            State::Looked(_) | State::Odd(_) => false,
             State::Decoding(decoder) => self.body.is_end_stream() && decoder.finish().is_ok(),
             State::Ended => true,
         }
@@ -132,8 +140,8 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.state {
             State::Plain => self.body.size_hint(),
-            State::Looked(Some(Ok(frame))) => {
-                let first = frame.data_ref().map_or(0, Bytes::len) as u64;
+            State::Looked(first) => {
+                let first = first.len() as u64;
                 let rest = self.body.size_hint();
                 let mut hint = SizeHint::new();
                 hint.set_lower(first.saturating_add(rest.lower()));
@@ -142,7 +150,7 @@ where
                 }
                 hint
             }
-            State::Looking { .. } | State::Looked(_) | State::Decoding(_) => SizeHint::default(),
+            State::Looking { .. } | State::Odd(_) | State::Decoding(_) => SizeHint::default(),
             State::Ended => SizeHint::with_exact(0),
         }
     }
@@ -178,7 +186,7 @@ impl<B> fmt::Debug for DecodedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state: &dyn fmt::Debug = match &self.state {
             State::Looking { .. } => &"looking",
-            State::Looked(_) | State::Plain => &"plain",
+            State::Looked(_) | State::Odd(_) | State::Plain => &"plain",
             State::Decoding(decoder) => decoder,
             State::Ended => &"ended",
         };
