@@ -2,14 +2,27 @@
 
 use std::fmt;
 
-/// Writes two digits for each of `bytes`. Every line of a log has several ids, and to format one
-/// as a number takes far longer.
-pub(crate) fn write<const N: usize>(to: &mut impl fmt::Write, bytes: [u8; N]) -> fmt::Result {
+use http::HeaderValue;
+
+/// Two digits for each of `bytes`. Every line of a log has several ids, and to format one as a
+/// number takes far longer.
+pub(crate) fn digits<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| DIGITS[usize::from(half)];
-    let pairs = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)])
+}
+
+/// Writes the [`digits`] of `bytes`.
+pub(crate) fn write<const N: usize>(to: &mut impl fmt::Write, bytes: [u8; N]) -> fmt::Result {
+    let pairs = digits(bytes);
     let text = str::from_utf8(pairs.as_flattened());
     to.write_str(text.map_err(|_| fmt::Error)?)
+}
+
+/// The value of a header, out of characters that may stand there.
+pub(crate) fn header(text: &[u8]) -> HeaderValue {
+    #[expect(clippy::expect_used, reason = "so the caller promises")]
+    HeaderValue::from_bytes(text).expect("these characters may stand in a header")
 }
 
 #[cfg(test)]

@@ -250,16 +250,13 @@ fn relay<B>(mut response: Response<B>) -> Response<OwnOr<B>> {
 /// way.
 fn sign<B>(response: &mut Response<B>, exchange: &Exchange) {
     let headers = response.headers_mut();
-    // Ids consist of characters that may stand in a header.
-    if let Ok(id) = HeaderValue::try_from(exchange.id().to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
+    headers.insert(REQUEST_ID, exchange.id().into());
     headers.insert(ATTEMPTS, HeaderValue::from(exchange.attempts()));
     let endpoint = exchange.choice().and_then(|choice| choice.endpoint);
-    match endpoint.map(|endpoint| HeaderValue::try_from(endpoint.id().to_string())) {
-        Some(Ok(id)) => headers.insert(ENDPOINT, id),
+    match endpoint {
+        Some(endpoint) => headers.insert(ENDPOINT, endpoint.id().into()),
         // An answer that passed another proxy of this kind brings its own.
-        _ => headers.remove(ENDPOINT),
+        None => headers.remove(ENDPOINT),
     };
     let is_stream = headers.get(CONTENT_TYPE).is_some_and(|value| {
         let kind = value.as_bytes().split(|byte| *byte == b';').next();

@@ -2,7 +2,8 @@
 //!
 //! Fields look as those of `tracing-subscriber` without colours, and control characters are
 //! escaped as there. It looks at each character to find out; this looks at the text of all fields
-//! at once, as nearly none has any.
+//! at once, as nearly none has any. Unlike there, a field breaks no line either: what an upstream
+//! says may stand in it, and has to look like that. A message may have several lines.
 
 use std::fmt::{self, Debug, Write};
 
@@ -62,7 +63,12 @@ impl Fields<'_> {
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.name(field);
+        let start = self.0.len();
         let _ = write!(self.0, "{value:?}");
+        if !is_message(field) && self.0[start..].contains('\n') {
+            let broken = self.0.split_off(start);
+            self.0.push_str(&broken.replace('\n', "\\n"));
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,6 +1,6 @@
 //! Log lines without colours, on their way into the batch that is written next.
 //!
-//! They are those of `tracing-subscriber`, letter for letter. It builds a line out of dozens of
+//! They are those of `tracing-subscriber`, letter for letter but for line breaks in fields. It builds a line out of dozens of
 //! formatted pieces, which costs a request more than choosing where it goes. Here a line is put
 //! into a text that the thread keeps. A line that stands in a span is rare, as nobody asks the
 //! libraries below for theirs; it is left to the layer of old, which knows the fields of spans.
@@ -168,6 +168,28 @@ mod tests {
         speak_to(Plain::new(human::write, lines, of_spans));
         drop(end);
         assert_eq!(ours.shown(), stock.shown());
+    }
+
+    #[test]
+    fn a_field_breaks_no_line_for_people() {
+        let ours = Written::default();
+        let (lines, end) = Lines::new(ours.clone()).unwrap();
+        let of_spans = log_lines::layer()
+            .with_writer(lines.clone())
+            .fmt_fields(human::Human);
+        let place = Plain::new(human::write, lines, of_spans);
+        with_default(tracing_subscriber::registry().with(place), || {
+            let forged = "refused\n2026-01-31T23:59:59.123456Z ERROR all is lost";
+            tracing::info!(error = %forged, "two\nlines");
+        });
+        drop(end);
+        let bytes = ours.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        let (_, first) = text.split_once("tests: ").unwrap();
+        assert_eq!(
+            first,
+            "two\nlines error=refused\\n2026-01-31T23:59:59.123456Z ERROR all is lost\n"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use http::uri::Authority;
 use http::{HeaderValue, Uri};
 
 /// The address that request paths are appended to: `http` or `https`, a host, perhaps a path;
@@ -11,6 +12,8 @@ pub struct BaseUrl {
     text: Arc<str>,
     uri: Uri,
     host: HeaderValue,
+    // How much of the authority is the host.
+    host_len: usize,
 }
 
 /// Why a text is no [`BaseUrl`].
@@ -59,7 +62,8 @@ impl BaseUrl {
     /// The host, without port.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.uri.host().unwrap_or_default()
+        let authority = self.uri.authority().map_or("", Authority::as_str);
+        authority.get(..self.host_len).unwrap_or_default()
     }
 }
 
@@ -85,10 +89,12 @@ impl FromStr for BaseUrl {
             return Err(InvalidBaseUrl::Syntax);
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidBaseUrl::Syntax)?;
+        let host_len = authority.host().len();
         Ok(Self {
             text: text.into(),
             uri,
             host,
+            host_len,
         })
     }
 }
@@ -118,6 +124,8 @@ mod tests {
         );
         let base: BaseUrl = "http://h.example:8080".parse().unwrap();
         assert_eq!((base.path(), base.host()), ("", "h.example"));
+        let ipv6: BaseUrl = "http://[::1]:8080".parse().unwrap();
+        assert_eq!(ipv6.host(), "[::1]");
         assert_eq!(base.host_header(), "h.example:8080");
         for (text, error) in [
             ("h.example", InvalidBaseUrl::Syntax),

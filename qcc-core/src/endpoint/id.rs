@@ -1,5 +1,6 @@
 use std::fmt;
 
+use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 use crate::hex;
@@ -35,12 +36,24 @@ impl EndpointId {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// What is shown of it.
+    const fn short(self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.0;
+        [a, b, c, d]
+    }
+}
+
+/// As it is displayed.
+impl From<EndpointId> for HeaderValue {
+    fn from(id: EndpointId) -> Self {
+        hex::header(hex::digits(id.short()).as_flattened())
+    }
 }
 
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        hex::write(f, [a, b, c, d])
+        hex::write(f, self.short())
     }
 }
 
@@ -66,6 +79,7 @@ mod tests {
     fn the_id_is_the_start_of_the_digest_of_address_and_key() {
         let one = endpoint("one", "sk-test-0001");
         assert_eq!(one.id().to_string(), "5101f79a");
+        assert_eq!(HeaderValue::from(one.id()), "5101f79a");
         assert_eq!(one.clone().with_weight(7).with_priority(3).id(), one.id());
         assert_ne!(endpoint("one", "sk-test-0002").id(), one.id());
     }

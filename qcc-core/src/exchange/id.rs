@@ -4,9 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::hex;
+
+/// What every random id begins with.
+const PREFIX: &str = "qcc-";
 
 /// The id of a request: the client's own, if it is sane, or a random one.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,11 +54,27 @@ impl FromStr for RequestId {
     }
 }
 
+/// As it is displayed.
+impl From<&RequestId> for HeaderValue {
+    fn from(id: &RequestId) -> Self {
+        match &id.0 {
+            IdRepr::Random(number) => {
+                let mut text = [0; PREFIX.len() + 16];
+                let (prefix, digits) = text.split_at_mut(PREFIX.len());
+                prefix.copy_from_slice(PREFIX.as_bytes());
+                digits.copy_from_slice(hex::digits(number.to_be_bytes()).as_flattened());
+                hex::header(&text)
+            }
+            IdRepr::Given(text) => hex::header(text.as_bytes()),
+        }
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             IdRepr::Random(number) => {
-                f.write_str("qcc-")?;
+                f.write_str(PREFIX)?;
                 hex::write(f, number.to_be_bytes())
             }
             IdRepr::Given(text) => f.pad(text),
@@ -72,6 +91,13 @@ impl fmt::Debug for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_stands_in_a_header_as_it_is_displayed() {
+        for id in [RequestId::random(), "req_01-a.b:c".parse().unwrap()] {
+            assert_eq!(HeaderValue::from(&id), *id.to_string(), "{id}");
+        }
+    }
 
     // OPS-14
     #[test]

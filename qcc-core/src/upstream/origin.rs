@@ -180,10 +180,7 @@ fn set_defaults(headers: &mut HeaderMap, endpoint: &Endpoint, exchange: &Exchang
     if is_anthropic {
         headers.entry(ANTHROPIC_VERSION).or_insert(DEFAULT_VERSION);
     }
-    // Every request id is made of characters that a header may have.
-    if let Ok(id) = HeaderValue::try_from(exchange.id().to_string()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    headers.insert(X_REQUEST_ID, exchange.id().into());
 }
 
 fn authenticate(
