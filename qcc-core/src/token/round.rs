@@ -28,7 +28,7 @@ pub(super) struct Round {
     tokens: Tokens,
     exchange: Exchange,
     /// The request, unsent, for as long as it may be sent once more.
-    request: Option<Box<Request<RequestBody>>>,
+    request: Option<Request<RequestBody>>,
     only: Only,
     /// Those that failed in this request.
     tried: SmallVec<[usize; 4]>,
@@ -120,13 +120,13 @@ impl Round {
             Leased::Ready(taken) => {
                 round.choose(&taken);
                 if round.wants_more(&taken) {
-                    round.request = duplicate(&request).map(Box::new);
+                    round.request = duplicate(&request);
                 }
                 let lease = round.authorize(taken, &mut request, now);
                 Begun::Send { request, lease }
             }
             Leased::Stale { index, flight } => {
-                round.request = Some(Box::new(request));
+                round.request = Some(request);
                 Begun::Refresh { index, flight }
             }
             Leased::Nobody(reason, until) => {
@@ -145,10 +145,9 @@ impl Round {
     /// The request with the credential in it, for a send after the first lease.
     pub(super) fn put_in(&mut self, taken: Taken) -> Option<(Request<RequestBody>, Lease)> {
         let again = self.wants_more(&taken);
-        let mut request = *self.request.take()?;
-        if again {
-            self.request = duplicate(&request).map(Box::new);
-        }
+        let copy = self.request.as_ref().filter(|_| again).and_then(duplicate);
+        let mut request = self.request.take()?;
+        self.request = copy;
         let lease = self.authorize(taken, &mut request, time::now());
         Some((request, lease))
     }
@@ -237,7 +236,7 @@ impl Round {
         self.note_passed_over(None, now);
         let (reason, until) = self.tokens.out(model, self.only.index(), now);
         let request = self.request.take().unwrap_or_default();
-        Next::Over(Refused::new(reason, until, *request).into())
+        Next::Over(Refused::new(reason, until, request).into())
     }
 
     /// The credential at `index` is done with in this request: the next one, if there is one.
