@@ -119,7 +119,10 @@ impl<I: Write + Unpin> Write for InTurn<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.burst = Burst::Over;
+        // What waits is not flushed by that, and waits once.
+        if self.burst == Burst::Open {
+            self.burst = Burst::Over;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -242,11 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_waits_is_not_begun() {
+    fn a_write_that_waits_is_not_begun_and_waits_once() {
         let mut all = crowd(&Turns::default(), CROWD + 1);
         let io = &mut all[0];
         let mut task = spawn(());
         assert_pending!(task.enter(|cx, _| Pin::new(&mut *io).poll_write(cx, b"later")));
         assert_eq!(io.io.0, b"-");
+        // Not even a flush in between makes it wait twice.
+        assert_ready_ok!(spawn(()).enter(|cx, _| Pin::new(&mut *io).poll_flush(cx)));
+        assert_eq!(write(io, "later"), 0);
+        assert_eq!(io.io.0, b"-later");
     }
 }
