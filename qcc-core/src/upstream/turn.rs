@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-/// A write waits for its turn if so many others came since the last one of its connection. With
-/// fewer there is hardly anybody to leave together with.
+/// A write waits for its turn if so many others came since the last one of its connection. Measured:
+/// four clients at full load gain nothing by waiting, eight do.
 const CROWD: usize = 4;
 
 /// Lets the writes of busy connections leave together. A clone counts with the original: give it
@@ -20,7 +20,8 @@ const CROWD: usize = 4;
 /// itself if that one sleeps, and it throws the code of a request out of the processor's caches.
 /// So where many connections write, each write waits until its task was sent once to the end of
 /// the runtime's queue: whatever was ready before it is done first, and then the writes follow
-/// each other. Where at most four others write, nothing waits.
+/// each other. Where fewer than four others write between two writes of a connection, it does not
+/// wait.
 ///
 /// ```
 /// # fn serve(io: hyper_util::rt::TokioIo<tokio::net::TcpStream>) {
