@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use http::HeaderValue;
-
 /// Two digits for each of `bytes`. Every line of a log has several ids, and to format one as a
 /// number takes far longer.
 pub(crate) fn digits<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
@@ -17,12 +15,6 @@ pub(crate) fn write<const N: usize>(to: &mut impl fmt::Write, bytes: [u8; N]) ->
     let pairs = digits(bytes);
     let text = str::from_utf8(pairs.as_flattened());
     to.write_str(text.map_err(|_| fmt::Error)?)
-}
-
-/// The value of a header, out of characters that may stand there.
-pub(crate) fn header(text: &[u8]) -> HeaderValue {
-    #[expect(clippy::expect_used, reason = "so the caller promises")]
-    HeaderValue::from_bytes(text).expect("these characters may stand in a header")
 }
 
 #[cfg(test)]

@@ -47,7 +47,9 @@ impl EndpointId {
 /// As it is displayed.
 impl From<EndpointId> for HeaderValue {
     fn from(id: EndpointId) -> Self {
-        hex::header(hex::digits(id.short()).as_flattened())
+        let value = Self::from_bytes(hex::digits(id.short()).as_flattened());
+        #[expect(clippy::expect_used, reason = "they are digits")]
+        value.expect("a header may have digits")
     }
 }
 

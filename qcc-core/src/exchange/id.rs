@@ -57,16 +57,18 @@ impl FromStr for RequestId {
 /// As it is displayed.
 impl From<&RequestId> for HeaderValue {
     fn from(id: &RequestId) -> Self {
-        match &id.0 {
+        let value = match &id.0 {
             IdRepr::Random(number) => {
                 let mut text = [0; PREFIX.len() + 16];
                 let (prefix, digits) = text.split_at_mut(PREFIX.len());
                 prefix.copy_from_slice(PREFIX.as_bytes());
                 digits.copy_from_slice(hex::digits(number.to_be_bytes()).as_flattened());
-                hex::header(&text)
+                Self::from_bytes(&text)
             }
-            IdRepr::Given(text) => hex::header(text.as_bytes()),
-        }
+            IdRepr::Given(text) => Self::from_str(text),
+        };
+        #[expect(clippy::expect_used, reason = "digits, letters and . _ : - alone")]
+        value.expect("a header may have these characters")
     }
 }
 
