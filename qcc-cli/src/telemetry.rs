@@ -12,7 +12,7 @@ use std::io::{IsTerminal as _, Stderr, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use qcc_core::record::{Answer, Record, RecordSink, SendResult};
+use qcc_core::record::{Answer, Fate, Record, RecordSink, SendResult};
 use qcc_core::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -165,18 +165,21 @@ impl RecordSink for RequestLog {
         let url = endpoint.map(|endpoint| tracing::field::display(endpoint.base_url()));
         tracing::info!(
             target: "qcc::request",
-            message = line.outcome(),
             request_id = %record.id,
             user_id = record.client.as_deref(),
             cluster = record.cluster.as_deref(),
             dialect = record.dialect.map(tracing::field::display),
             model = record.model.as_deref(),
+            session = record.session.map(tracing::field::display),
             endpoint_id = id,
             endpoint_url = url,
             attempts = record.attempts(),
             status = line.status(),
             ms = %Millis(record.duration),
             failures = line.failures().map(tracing::field::display),
+            "{}{}",
+            line.outcome(),
+            line.binding(),
         );
     }
 }
@@ -192,6 +195,14 @@ impl RequestLine<'_> {
             Answer::Failed(_) => "failed",
             Answer::Canceled => "canceled by the client",
             _ => "ended",
+        }
+    }
+
+    /// Whether it was the binding of its session that chose the endpoint.
+    fn binding(&self) -> &'static str {
+        match self.0.visits.last().and_then(|visit| visit.preference) {
+            Some(Fate::Honoured) => ", using session-bound endpoint",
+            _ => "",
         }
     }
 
@@ -243,7 +254,31 @@ impl fmt::Display for Millis {
 
 #[cfg(test)]
 mod tests {
+    use qcc_core::exchange::RequestId;
+    use qcc_core::record::VisitRecord;
+    use qcc_core::time::SystemTime;
+
     use super::*;
+
+    // AFF-01
+    #[test]
+    fn the_line_of_a_request_says_whether_its_session_chose_the_endpoint() {
+        let mut record = Record::new(RequestId::random(), SystemTime::UNIX_EPOCH);
+        let mut visit = VisitRecord::new(Duration::ZERO);
+        record.visits.push(visit.clone());
+        assert_eq!(RequestLine(&record).binding(), "");
+        visit.preference = Some(Fate::Honoured);
+        record.visits.push(visit.clone());
+        assert!(
+            RequestLine(&record)
+                .binding()
+                .contains("using session-bound endpoint")
+        );
+        // It was, before the request went on to another one.
+        visit.preference = Some(Fate::Gone);
+        record.visits.push(visit);
+        assert_eq!(RequestLine(&record).binding(), "");
+    }
 
     // OPS-09
     #[test]

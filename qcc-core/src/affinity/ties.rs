@@ -240,7 +240,8 @@ impl Ties {
         let session = key.session;
         let endpoint = choice.endpoint.as_deref();
         if let (Some(bound), Some(Fate::Honoured)) = (endpoint, choice.preference) {
-            tracing::info!(
+            // Whoever logs records says so there, in the one line of a request.
+            tracing::debug!(
                 request_id = %id,
                 %session,
                 endpoint = %bound.id(),
