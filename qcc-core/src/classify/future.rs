@@ -74,6 +74,7 @@ impl<F, B> ResponseFuture<F, B> {
         timeouts: &Timeouts,
         now: Instant,
     ) -> Self {
+        exchange.watch_deadline(true);
         let facts = exchange.facts();
         let (first_byte, silence) = (timeouts.first_byte(facts, now), timeouts.silence(facts));
         Self {
@@ -150,6 +151,12 @@ where
             };
             this.state.set(next);
         }
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        self.exchange.watch_deadline(false);
     }
 }
 

@@ -265,6 +265,19 @@ async fn an_answer_that_is_not_streamed_has_the_rest_of_the_deadline() {
     assert_eq!(failed(&result).blame(), Blame::Endpoint);
 }
 
+// RTY-10
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_watched_for_as_long_as_an_answer_is_waited_for() {
+    let (_feeder, mut service) = fed();
+    let (request, exchange) = streamed();
+    assert!(!exchange.deadline_is_watched());
+    let mut future = task::spawn(send(&mut service, request));
+    assert_pending!(future.poll());
+    assert!(exchange.deadline_is_watched());
+    drop(future);
+    assert!(!exchange.deadline_is_watched());
+}
+
 // UPS-07
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_the_endpoint_holds_for_every_answer() {

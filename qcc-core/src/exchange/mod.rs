@@ -28,6 +28,7 @@ struct Inner {
     date: SystemTime,
     facts: OnceLock<Facts>,
     deadline: OnceLock<Instant>,
+    deadline_is_watched: AtomicBool,
     attempt_limit: AtomicU32,
     attempts: AtomicU32,
     // Whether `Ledger::learnt` says anything. Published under the lock.
@@ -78,6 +79,7 @@ impl Exchange {
             date,
             facts: OnceLock::new(),
             deadline: OnceLock::new(),
+            deadline_is_watched: AtomicBool::new(false),
             attempt_limit: AtomicU32::new(u32::MAX),
             attempts: AtomicU32::new(0),
             has_learnt: AtomicBool::new(false),
@@ -165,6 +167,17 @@ impl Exchange {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline.get().copied()
+    }
+
+    /// Whether somebody below Retry waits with the deadline in mind, so that nobody above has to:
+    /// each request has one timer.
+    pub(crate) fn deadline_is_watched(&self) -> bool {
+        self.0.deadline_is_watched.load(Ordering::Acquire)
+    }
+
+    /// Says that the caller begins to watch the deadline, or that it ends.
+    pub(crate) fn watch_deadline(&self, watched: bool) {
+        self.0.deadline_is_watched.store(watched, Ordering::Release);
     }
 
     /// Sets the deadline and the limit on attempts, once. Without them there is no limit.

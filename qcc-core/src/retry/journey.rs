@@ -223,8 +223,10 @@ impl Journey {
 
     pub(super) fn poll_deadline(&self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<()> {
         match self.exchange().deadline() {
-            Some(deadline) => timer.poll_until(cx, deadline),
-            None => Poll::Pending,
+            Some(deadline) if !self.exchange().deadline_is_watched() => {
+                timer.poll_until(cx, deadline)
+            }
+            _ => Poll::Pending,
         }
     }
 

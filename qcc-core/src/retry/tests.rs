@@ -16,10 +16,12 @@ use super::*;
 use crate::available::{Reason, ReasonCounts};
 use crate::endpoint::Endpoint;
 use crate::error::NoEndpoint;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, RequestId};
 use crate::failure::{Failed, Interrupted, Kind, Refused, Verdict, Wait};
 use crate::record::{Answer, Fate, Record, RecordSink, SendResult, Tier};
-use crate::testing::{Logs, ReadinessProbe, Script, answer, assert_keeps_readiness, endpoint};
+use crate::testing::{
+    Logs, ReadinessProbe, Script, answer, assert_keeps_readiness, endpoint, request,
+};
 use crate::time::{self, Duration};
 use crate::visit::Visit;
 
@@ -379,6 +381,29 @@ async fn the_deadline_bounds_all_attempts_and_none_starts_after_it() {
             .await
             .is_ok()
     );
+}
+
+// RTY-10
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_is_watched_below_is_left_to_who_watches_it() {
+    let config = Config::default()
+        .with_deadline(Duration::from_secs(10))
+        .unwrap();
+    let exchange = Exchange::new(RequestId::random());
+    let inner = tower::service_fn(|mut request: Request<RequestBody>| {
+        let visit = Visit::of(request.extensions_mut());
+        visit.exchange.watch_deadline(true);
+        pending::<Result<Response<Script>, BoxError>>()
+    });
+    let mut service = RetryWithExclusionLayer::new(config).layer(inner);
+    let mut request = request();
+    request.extensions_mut().insert(exchange.clone());
+    let mut future = task::spawn(service.call(request));
+    assert_pending!(future.poll());
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_pending!(future.poll());
+    exchange.watch_deadline(false);
+    assert!(assert_ready!(future.poll()).unwrap_err().is_deadline());
 }
 
 // RTY-10
