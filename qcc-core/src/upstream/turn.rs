@@ -142,9 +142,17 @@ impl<I: Read + Unpin> Read for InTurn<I> {
     }
 }
 
+/// Says whether it is HTTP/2 and whether it goes to a proxy. What else a connector tells of a
+/// connection, such as its addresses, is left out: hyper copies that into each answer, and nobody
+/// here reads it.
 impl<I: Connection> Connection for InTurn<I> {
     fn connected(&self) -> Connected {
-        self.io.connected()
+        let inner = self.io.connected();
+        let known = Connected::new().proxy(inner.is_proxied());
+        match inner.is_negotiated_h2() {
+            true => known.negotiated_h2(),
+            false => known,
+        }
     }
 }
 
@@ -204,6 +212,21 @@ mod tests {
             write(io, "-");
         }
         all
+    }
+
+    impl Connection for Socket {
+        fn connected(&self) -> Connected {
+            Connected::new().negotiated_h2().proxy(true).extra("extra")
+        }
+    }
+
+    #[test]
+    fn of_a_connection_its_kind_is_told_and_nothing_that_each_answer_would_carry() {
+        let known = Turns::default().watch(Socket::default()).connected();
+        assert!(known.is_negotiated_h2() && known.is_proxied());
+        let mut carried = http::Extensions::new();
+        known.get_extras(&mut carried);
+        assert!(carried.is_empty());
     }
 
     #[test]
