@@ -121,7 +121,12 @@ pub(crate) fn inspect<'c>(clusters: impl IntoIterator<Item = &'c config::Cluster
 
 /// How connections to the upstreams of a cluster are made and kept.
 pub(crate) fn connections(config: &config::Cluster) -> Settings {
-    Settings::default().with_connect_timeout(config.timeouts.connect)
+    let max_idle = usize::try_from(config.connections.max_idle).unwrap_or(usize::MAX);
+    Settings::default()
+        .with_connect_timeout(config.timeouts.connect)
+        .with_max_idle_per_host(max_idle)
+        .with_idle_timeout(config.connections.idle_timeout)
+        .with_tcp_keepalive(config.connections.keepalive)
 }
 
 /// The credentials of `tokens`, with the tiers in their order. Those that are got somewhere are
@@ -240,4 +245,46 @@ fn budget(config: &config::Cluster) -> Result<retry::Budget, retry::InvalidBudge
 /// The configuration refuses a zero where it makes no sense.
 fn at_least_one(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use qcc_core::time::Duration;
+
+    use super::*;
+    use crate::config::Environment;
+
+    fn settings(lines: &str) -> Settings {
+        let text = format!(
+            "clusters: {{ c: {{ {lines} endpoints: [{{ base_url: 'https://h.example', \
+             api_key: sk-test-0001 }}] }} }}"
+        );
+        let environment = Environment::from_iter([("", ""); 0]);
+        let config = config::from_str(&text, Path::new("f.yaml"), &environment).unwrap();
+        connections(&config.clusters[0])
+    }
+
+    // UPS-02, UPS-03, UPS-05
+    #[test]
+    fn connections_are_kept_as_the_cluster_says_and_else_as_the_library_does() {
+        assert_eq!(settings(""), Settings::default());
+        let told = settings(
+            "timeouts: { connect: 1s }, \
+             connections: { max_idle: 200, idle_timeout: 2m, keepalive: 10s },",
+        );
+        assert_eq!(
+            told,
+            Settings::default()
+                .with_connect_timeout(Duration::from_secs(1))
+                .with_max_idle_per_host(200)
+                .with_idle_timeout(Duration::from_secs(120))
+                .with_tcp_keepalive(Duration::from_secs(10))
+        );
+        assert_eq!(
+            settings("connections: { max_idle: 0 },"),
+            Settings::default().with_max_idle_per_host(0)
+        );
+    }
 }

@@ -346,6 +346,7 @@ mod tests {
             affinity: config::Affinity::default(),
             retry: config::Retry::default(),
             timeouts: config::Timeouts::default(),
+            connections: config::Connections::default(),
             recovery: config::Recovery::default(),
             probe: config::Probe::default(),
             unprobed: Default::default(),

@@ -11,7 +11,7 @@ use qcc_core::endpoint::{Api, Auth, BaseUrl, Endpoint, EndpointId, Endpoints, Ma
 use super::checks::{probe, recovery};
 use super::reader::{Field, Reader, Section};
 use super::tokens::{Tokens, tokens};
-use super::tuning::{affinity, breaker, mark_on, retry, timeouts};
+use super::tuning::{affinity, breaker, connections, mark_on, retry, timeouts};
 use super::{API_SEGMENTS, Cluster, LastResort, Policy, Weighing};
 
 /// Reads a file. An argument, so that tests have files without a disk.
@@ -128,6 +128,9 @@ fn cluster(
     let timeouts = section
         .get("timeouts")
         .and_then(|field| timeouts(&field, reader));
+    let connections = section
+        .get("connections")
+        .and_then(|field| connections(&field, reader));
     let recovery = section
         .get("recovery")
         .and_then(|field| recovery(&field, reader));
@@ -146,6 +149,7 @@ fn cluster(
         affinity: affinity.unwrap_or_default(),
         retry: retry.unwrap_or_default(),
         timeouts: timeouts.unwrap_or_default(),
+        connections: connections.unwrap_or_default(),
         recovery: recovery.unwrap_or_default(),
         probe: probe.unwrap_or_default(),
         unprobed,

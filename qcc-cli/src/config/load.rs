@@ -20,8 +20,9 @@ use super::secret::Secret;
 use super::tree;
 use super::vendor::Vendor;
 use super::{
-    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, LEVELS, LISTEN, LastResort,
-    Log, MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Store, Timeouts, WarmUp,
+    ADMIN_LISTEN, Admin, Affinity, Breaker, ClientKey, Cluster, Config, Connections, LEVELS,
+    LISTEN, LastResort, Log, MAX_CONNECTIONS, Policy, Probe, Recovery, Retry, Source, Store,
+    Timeouts, WarmUp,
 };
 
 /// How long open answers may take to end after a signal to stop.
@@ -371,6 +372,7 @@ fn from_keys(environment: &Environment, looked_at: &Path) -> Result<Config, Prob
             affinity: Affinity::default(),
             retry: Retry::default(),
             timeouts: Timeouts::default(),
+            connections: Connections::default(),
             recovery: Recovery::default(),
             probe: Probe::default(),
             unprobed: BTreeSet::new(),

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use qcc_core::endpoint::{Api, Endpoint, EndpointId, Endpoints, MarkOn};
 use qcc_core::facts::ClientId;
 use qcc_core::time::Duration;
+use qcc_core::upstream::Settings;
 use qcc_core::{llm, store};
 
 pub(crate) use checks::{Probe, Recovery};
@@ -232,6 +233,8 @@ pub(crate) struct Cluster {
     pub(crate) retry: Retry,
     /// How long to wait.
     pub(crate) timeouts: Timeouts,
+    /// How connections are kept.
+    pub(crate) connections: Connections,
     /// When endpoints that failed are checked.
     pub(crate) recovery: Recovery,
     /// How.
@@ -454,6 +457,28 @@ impl Default for Timeouts {
             idle: None,
             keep_alive: Some(Duration::from_secs(15)),
             deadline: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How connections to upstreams are kept. The defaults are those of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// So many idle ones are kept for each host.
+    pub(crate) max_idle: u32,
+    /// An idle one is kept for so long.
+    pub(crate) idle_timeout: Duration,
+    /// One is silent for so long before TCP asks whether the other side is still there.
+    pub(crate) keepalive: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let usual = Settings::default();
+        Self {
+            max_idle: u32::try_from(usual.max_idle_per_host()).unwrap_or(u32::MAX),
+            idle_timeout: usual.idle_timeout(),
+            keepalive: usual.tcp_keepalive(),
         }
     }
 }

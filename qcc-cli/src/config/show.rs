@@ -97,6 +97,7 @@ struct ShownCluster<'c> {
     affinity: ShownAffinity,
     retry: ShownRetry,
     timeouts: ShownTimeouts,
+    connections: ShownConnections,
     recovery: ShownRecovery,
     probe: ShownProbe<'c>,
 }
@@ -211,6 +212,13 @@ struct ShownTimeouts {
 }
 
 #[derive(Serialize)]
+struct ShownConnections {
+    max_idle: u32,
+    idle_timeout: String,
+    keepalive: String,
+}
+
+#[derive(Serialize)]
 struct ShownRecovery {
     enabled: bool,
     first: String,
@@ -284,6 +292,7 @@ impl<'c> ShownCluster<'c> {
             affinity,
             retry,
             timeouts,
+            connections,
             recovery,
             probe,
             ..
@@ -332,6 +341,11 @@ impl<'c> ShownCluster<'c> {
                     .keep_alive
                     .map_or_else(|| "off".to_owned(), show_duration),
                 deadline: show_duration(timeouts.deadline),
+            },
+            connections: ShownConnections {
+                max_idle: connections.max_idle,
+                idle_timeout: show_duration(connections.idle_timeout),
+                keepalive: show_duration(connections.keepalive),
             },
             recovery: ShownRecovery {
                 enabled: recovery.enabled,

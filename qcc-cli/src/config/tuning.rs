@@ -1,10 +1,12 @@
-//! The keys that tune a cluster: breaker, marks, affinity, retry, time-outs.
+//! The keys that tune a cluster: breaker, marks, affinity, retry, time-outs, connections.
 
 use qcc_core::endpoint::{MarkOn, Marking};
 use qcc_core::llm::{InvalidSource, Source};
+use qcc_core::time::Duration;
+use qcc_core::upstream::Settings;
 
 use super::reader::{Field, Reader, Section};
-use super::{Affinity, Breaker, Retry, Timeouts};
+use super::{Affinity, Breaker, Connections, Retry, Timeouts};
 
 pub(super) fn breaker(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Breaker> {
     let usual = Breaker::default();
@@ -140,4 +142,35 @@ pub(super) fn timeouts(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Tim
     };
     section.close(reader);
     Some(timeouts)
+}
+
+pub(super) fn connections(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Connections> {
+    let usual = Connections::default();
+    let remedy = "write it like { max_idle: 20, idle_timeout: 60s }";
+    let mut section = field.section(reader, remedy)?;
+    let max_idle = section
+        .get("max_idle")
+        .and_then(|field| field.whole(reader));
+    let idle_timeout = section
+        .get("idle_timeout")
+        .and_then(|field| field.duration(reader));
+    let keepalive = section
+        .get("keepalive")
+        .and_then(|field| keepalive(&field, reader));
+    section.close(reader);
+    Some(Connections {
+        max_idle: max_idle.unwrap_or(usual.max_idle),
+        idle_timeout: idle_timeout.unwrap_or(usual.idle_timeout),
+        keepalive: keepalive.unwrap_or(usual.keepalive),
+    })
+}
+
+fn keepalive(field: &Field<'_>, reader: &mut Reader<'_>) -> Option<Duration> {
+    let keepalive = field.duration(reader)?;
+    let settings = Settings::default().with_tcp_keepalive(keepalive);
+    if settings.tcp_keepalive() != keepalive {
+        field.problem(reader, "must be from 1s to 9h", "write it like 30s");
+        return None;
+    }
+    Some(keepalive)
 }

@@ -158,6 +158,7 @@ fn configuration(
             ..config::Retry::default()
         },
         timeouts: config::Timeouts::default(),
+        connections: config::Connections::default(),
         // The simulated endpoints that are well answer with a text of their own, not with a code.
         recovery: config::Recovery {
             enabled: false,

@@ -1,18 +1,24 @@
-//! Reloads of a proxy in this process, over simulated upstreams in memory or none at all.
+//! Reloads of a proxy in this process, over an upstream on the loopback or none at all.
 
+use std::convert::Infallible;
 use std::future::{pending, poll_fn};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
 use qcc_core::available::Reason;
 use qcc_core::error::Error;
 use qcc_core::limit::ConcurrencyLimitLayer;
 use qcc_core::time::{self, Duration};
+use qcc_core::upstream::warm_up;
+use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::background::Background;
@@ -119,6 +125,59 @@ async fn a_broken_file_leaves_everything_as_it_was_and_says_where_it_is_broken()
     assert!(Arc::ptr_eq(&before, &proxy.running.current()));
     proxy.write(AFTER);
     assert!(proxy.reload.reload(Cause::File).is_ok(), "mended");
+}
+
+// CFG-07, UPS-02
+#[tokio::test]
+async fn a_reload_that_changes_how_connections_are_kept_makes_new_ones_and_no_other_does() {
+    let (address, made) = upstream().await;
+    let text = |lines: &str| {
+        format!(
+            "clusters: {{ c: {{ {lines} endpoints: [{{ base_url: 'http://{address}', \
+             api_key: sk-test-0001 }}] }} }}"
+        )
+    };
+    let proxy = Proxy::new(&text(""));
+    let made_after_another = async || {
+        let cluster = &proxy.running.current().clusters[0];
+        let endpoint = cluster.config.endpoints.iter().next().unwrap();
+        let limit = Duration::from_secs(5);
+        let connected = warm_up(cluster.upstream.clone(), endpoint, limit).await;
+        connected.unwrap();
+        made.load(Ordering::Relaxed)
+    };
+    assert_eq!(made_after_another().await, 1);
+    for (lines, made) in [
+        ("retry: { attempts: 2 },", [1, 1]),
+        ("connections: { max_idle: 0 },", [2, 3]),
+        ("connections: { max_idle: 1 },", [4, 4]),
+    ] {
+        proxy.write(&text(lines));
+        proxy.reload.reload(Cause::Asked).unwrap();
+        for made in made {
+            assert_eq!(made_after_another().await, made, "{lines}");
+        }
+    }
+    proxy.background.stop(pending()).await;
+}
+
+/// An upstream on the loopback, and how many connections were made to it.
+async fn upstream() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = made.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let empty = async |_| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()));
+            let http = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(
+                http.serve_connection(TokioIo::new(stream), hyper::service::service_fn(empty)),
+            );
+        }
+    });
+    (address, made)
 }
 
 // OPS-07

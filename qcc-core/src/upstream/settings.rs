@@ -49,10 +49,11 @@ impl Settings {
     }
 
     /// How long a connection is silent before TCP asks whether the other side is still there;
-    /// 30 s by default, at least 1 s, which is the finest that operating systems know.
+    /// 30 s by default, at least 1 s, which is the finest that operating systems know, and at
+    /// most 9 h: one that Linux does not take would quietly be its own default.
     #[must_use]
     pub fn with_tcp_keepalive(mut self, interval: Duration) -> Self {
-        self.tcp_keepalive = interval.max(Duration::from_secs(1));
+        self.tcp_keepalive = interval.clamp(Duration::from_secs(1), Duration::from_secs(9 * 3_600));
         self
     }
 
@@ -119,5 +120,13 @@ mod tests {
             "connection reuse enabled: up to 20 idle connections per host for 60s, \
              connect time-out 5s, TCP keep-alive 30s"
         );
+    }
+
+    #[test]
+    fn a_keep_alive_is_one_that_operating_systems_know() {
+        for (asked, kept) in [(0, 1), (1, 1), (32_400, 32_400), (32_401, 32_400)] {
+            let settings = Settings::default().with_tcp_keepalive(Duration::from_secs(asked));
+            assert_eq!(settings.tcp_keepalive(), Duration::from_secs(kept));
+        }
     }
 }

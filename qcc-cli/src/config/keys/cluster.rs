@@ -67,6 +67,11 @@ pub(super) const CLUSTER: &[Key] = &[
     section("retry", RETRY, "how often a request is tried"),
     section("timeouts", TIMEOUTS, "how long to wait"),
     section(
+        "connections",
+        CONNECTIONS,
+        "how connections to upstreams are kept",
+    ),
+    section(
         "recovery",
         RECOVERY,
         "when endpoints that failed are [checked](recovery.md)",
@@ -197,5 +202,29 @@ const TIMEOUTS: &[Key] = &[
         DURATION,
         Usual::Value("600s"),
         "for a request up to the first byte that the client gets, over all attempts",
+    ),
+];
+
+const CONNECTIONS: &[Key] = &[
+    key(
+        "max_idle",
+        Form::Whole {
+            least: 0,
+            most: 10_000,
+        },
+        Usual::Value("20"),
+        "how many idle connections are kept for each host, 0 to 10000; with 0 each request makes its own",
+    ),
+    key(
+        "idle_timeout",
+        DURATION,
+        Usual::Value("60s"),
+        "how long an idle connection is kept",
+    ),
+    key(
+        "keepalive",
+        DURATION,
+        Usual::Value("30s"),
+        "how long a connection is silent before TCP asks whether the other side is still there, `1s` to `9h`",
     ),
 ];

@@ -90,6 +90,7 @@ clusters:
     affinity: { sources: [header:x-thread, body:session_id], ttl: 1h, patience: 10s, max_bindings: 10, resource_ttl: 2d }
     retry: { attempts: 3, budget: 10%, second_opinion: false, max_body: 1MiB }
     timeouts: { connect: 1s, first_byte: 20s, idle: 90s, deadline: 5m }
+    connections: { max_idle: 200, idle_timeout: 2m, keepalive: 10s }
 "#;
 
 // AFF-03
@@ -150,6 +151,14 @@ fn every_setting_reaches_its_place() {
         }
     );
     assert_eq!(cluster.timeouts.idle, Some(Duration::from_secs(90)));
+    assert_eq!(
+        cluster.connections,
+        Connections {
+            max_idle: 200,
+            idle_timeout: Duration::from_secs(120),
+            keepalive: Duration::from_secs(10),
+        }
+    );
     let relay = cluster.endpoints.iter().nth(1).unwrap();
     assert_eq!(relay.base_url().as_str(), "https://relay.example/api");
     assert_eq!(relay.credential().unwrap().expose(), "sk-test-file-0001");
@@ -204,6 +213,35 @@ fn the_defaults_are_the_documented_ones() {
     );
     assert_eq!(cluster["affinity"]["ttl"], "5h");
     assert_eq!(cluster["timeouts"]["deadline"], "10m");
+    assert_eq!(
+        cluster["connections"],
+        serde_json::json!({ "max_idle": 20, "idle_timeout": "1m", "keepalive": "30s" })
+    );
+}
+
+// CFG-01
+#[test]
+fn connections_that_cannot_be_kept_as_told_are_refused_with_what_can() {
+    let number = "must be a whole number from 0 to 10000";
+    let duration = "must be a duration above 0 with its unit";
+    let range = "must be from 1s to 9h";
+    for (key, wrong, reason, remedy) in [
+        ("max_idle", "10001", number, "write it like 1"),
+        ("max_idle", "-1", number, "write it like 1"),
+        ("idle_timeout", "0s", duration, "write it like 500ms, 60s"),
+        ("idle_timeout", "60", duration, "write it like 500ms, 60s"),
+        ("keepalive", "999ms", range, "write it like 30s"),
+        ("keepalive", "10h", range, "write it like 30s"),
+    ] {
+        let endpoint = endpoint_with("        api_key: ${KEY}\n");
+        let problem = only_problem(&format!(
+            "{endpoint}    connections:\n      {key}: {wrong}\n"
+        ));
+        assert_eq!(problem.key, format!("clusters.claude.connections.{key}"));
+        assert_eq!(problem.at.unwrap().line, 7, "{problem:?}");
+        assert_eq!(problem.reason, reason);
+        assert!(problem.remedy.starts_with(remedy), "{problem:?}");
+    }
 }
 
 // CFG-01
