@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::classifier::Judge;
 use super::json::{object, says, type_of};
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Manner, Object, Reader, Result};
 use super::resources::is_id;
 use super::usage::Tokens;
 use crate::record::Usage;
@@ -48,11 +48,7 @@ struct Start<'a> {
 }
 
 impl<'a> Object<'a> for Start<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"message" => self.message = value.object()?.unwrap_or_default(),
             _ => value.skip()?,
@@ -68,11 +64,7 @@ struct Message<'a> {
 }
 
 impl<'a> Object<'a> for Message<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"usage" => self.usage = value.object()?.unwrap_or_default(),
             b"container" => self.container = value.text_of_member(b"id")?,
@@ -89,11 +81,7 @@ struct Block {
 }
 
 impl<'a> Object<'a> for Block {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"content_block" | b"delta" => self.says |= says(value)?,
             _ => value.skip()?,
@@ -109,11 +97,7 @@ struct MessageDelta<'a> {
 }
 
 impl<'a> Object<'a> for MessageDelta<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"delta" => self.delta = value.object()?.unwrap_or_default(),
             b"usage" => self.usage = value.object()?.unwrap_or_default(),
@@ -130,11 +114,7 @@ struct Delta<'a> {
 }
 
 impl<'a> Object<'a> for Delta<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"stop_reason" => self.stop_reason = value.text()?,
             b"container" => self.container = value.text_of_member(b"id")?,

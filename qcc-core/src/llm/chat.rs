@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use super::COMMENT;
 use super::classifier::Judge;
 use super::json::{each_value, object, says};
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Malformed, Manner, Object, Reader, Result};
 use super::usage::Tokens;
 use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules, stopped};
@@ -51,11 +51,7 @@ struct Chunk {
 }
 
 impl<'a> Object<'a> for Chunk {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"error" => self.error = value.truthy()?,
             b"choices" => self.choices = value.unless_null(Choices::read)?,
@@ -76,11 +72,7 @@ struct Choice<'a> {
 }
 
 impl<'a> Object<'a> for Choice<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"index" => self.index = value.count()?,
             b"finish_reason" => self.finish_reason = value.text()?,
@@ -104,7 +96,7 @@ struct Choices {
 }
 
 impl Choices {
-    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self, Malformed> {
+    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self> {
         let mut choices = Self::default();
         value.elements(|choice| {
             choices.add(choice.object()?.ok_or(Malformed)?);

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::classifier::Judge;
 use super::json::object;
 use super::nesting::{Nesting, elements};
-use super::reader::{Malformed, Manner, Object, Reader, whole};
+use super::reader::{Manner, Object, Reader, Result, whole};
 use super::usage::Tokens;
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
@@ -239,11 +239,7 @@ impl Members<'_> {
 }
 
 impl<'a> Object<'a> for Members<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"type" => self.error |= value.text()?.as_deref() == Some("error"),
             b"error" => self.error |= value.truthy()?,

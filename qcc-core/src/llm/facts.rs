@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 use sha2::{Digest, Sha256};
 
-use super::reader::{Malformed, Manner, Object, Reader, outline};
+use super::reader::{Malformed, Manner, Object, Reader, Result, outline};
 use super::resources::{Naming, Place};
 use super::session;
 use crate::facts::{BodyField, ClientId, Dialect, Facts, Operation, ReadFacts};
@@ -225,11 +225,7 @@ struct Body<'a> {
 }
 
 impl<'a> Object<'a> for Body<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"model" => self.model = value.text()?,
             b"stream" => self.stream = value.truth()? == Some(true),
@@ -268,7 +264,7 @@ impl<'a> Body<'a> {
         &mut self,
         kind: ResourceKind,
         value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<()> {
         let id = value.text_or_member(b"id")?;
         self.names.mention(kind, id.as_deref());
         Ok(())

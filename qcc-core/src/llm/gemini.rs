@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::classifier::Judge;
 use super::json::{object, says};
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Malformed, Manner, Object, Reader, Result};
 use super::usage::Tokens;
 use crate::record::Usage;
 use crate::stream::{Event, Meaning, Rules};
@@ -45,11 +45,7 @@ struct Chunk<'a> {
 }
 
 impl<'a> Object<'a> for Chunk<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"error" => self.error = value.truthy()?,
             b"candidates" => self.candidates = value.unless_null(Candidates::read)?,
@@ -72,11 +68,7 @@ struct Candidate<'a> {
 }
 
 impl<'a> Object<'a> for Candidate<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"content" => self.output = value.object::<Content>()?.unwrap_or_default().says,
             b"finishReason" => self.finish_reason = value.text()?,
@@ -93,11 +85,7 @@ struct Content {
 }
 
 impl<'a> Object<'a> for Content {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"parts" => {
                 self.says = false;
@@ -120,7 +108,7 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self, Malformed> {
+    fn read<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<Self> {
         let mut candidates = Self::default();
         value.elements(|candidate| {
             let candidate: Candidate<'_> = candidate.object()?.ok_or(Malformed)?;

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 
 use memchr::memmem::Finder;
 
-use super::reader::{Malformed, Manner, Object, Reader, whole};
+use super::reader::{Manner, Object, Reader, Result, whole};
 
 /// Whether an object has content beside the names that every piece of output has.
-pub(super) fn says<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<bool, Malformed> {
+pub(super) fn says<'a, M: Manner<'a>>(value: &mut Reader<'a, M>) -> Result<bool> {
     let mut says = false;
     value.members(|value, name| {
         says |= value.truthy()? && !matches!(name, b"type" | b"role" | b"thought");

@@ -20,8 +20,8 @@ use super::word::{check_word, number};
 /// It is not one value, or `read` fails.
 pub(super) fn whole<'a, T>(
     json: &'a [u8],
-    read: impl FnOnce(&mut Reader<'a, Checked>) -> Result<T, Malformed>,
-) -> Result<T, Malformed> {
+    read: impl FnOnce(&mut Reader<'a, Checked>) -> Result<T>,
+) -> Result<T> {
     // Nearly none has any; a look at all of it at once is cheaper than one at each string.
     let controls = json.iter().fold(false, |any, byte| any | (*byte < b' '));
     Reader::new(json, Checked { controls }).all(read)
@@ -38,14 +38,17 @@ pub(super) fn whole<'a, T>(
 pub(super) fn outline<'a, T, F: FnMut(&'a [u8])>(
     json: &'a [u8],
     string: F,
-    read: impl FnOnce(&mut Reader<'a, Outline<F>>) -> Result<T, Malformed>,
-) -> Result<T, Malformed> {
+    read: impl FnOnce(&mut Reader<'a, Outline<F>>) -> Result<T>,
+) -> Result<T> {
     Reader::new(json, Outline(string)).all(read)
 }
 
 /// A document, or a part of it, is not what it has to be. Nobody asks where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
+
+/// What was read, unless it is [`Malformed`].
+pub(super) type Result<T, E = Malformed> = std::result::Result<T, E>;
 
 /// How a document is read.
 pub(super) trait Manner<'a> {
@@ -101,11 +104,7 @@ pub(super) struct Reader<'a, M> {
 pub(super) trait Object<'a>: Default {
     /// Takes `value`, which is that of the member `name`. Of a member that comes twice the last
     /// is believed, as most do.
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed>;
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()>;
 }
 
 impl<'a, M: Manner<'a>> Reader<'a, M> {
@@ -118,10 +117,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
         }
     }
 
-    fn all<T>(
-        mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<T, Malformed> {
+    fn all<T>(mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let value = read(&mut self)?;
         match self.peek() {
             None => Ok(value),
@@ -148,7 +144,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next byte that is no white space, which has to be `byte`.
-    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+    fn expect(&mut self, byte: u8) -> Result<()> {
         match self.take() == Some(byte) {
             true => Ok(()),
             false => Err(Malformed),
@@ -156,7 +152,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the string that is next, with its marks.
-    fn string(&mut self) -> Result<&'a [u8], Malformed> {
+    fn string(&mut self) -> Result<&'a [u8]> {
         self.peek();
         let begin = self.at;
         if self.marks.peek() != Some(begin) {
@@ -168,7 +164,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
 
     /// Goes behind the string between the next two marks, the first of which is at `begin`.
     #[inline]
-    fn skip_string(&mut self, begin: usize) -> Result<(), Malformed> {
+    fn skip_string(&mut self, begin: usize) -> Result<()> {
         self.manner.string(&self.json[begin..]);
         self.marks.drop_next();
         let end = self.marks.peek().ok_or(Malformed)?;
@@ -191,8 +187,8 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     #[inline]
     pub(super) fn members(
         &mut self,
-        mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<bool, Malformed> {
+        mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>,
+    ) -> Result<bool> {
         if self.peek() != Some(b'{') {
             return self.skip().map(|()| false);
         }
@@ -214,8 +210,8 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     #[inline]
     pub(super) fn elements(
         &mut self,
-        mut element: impl FnMut(&mut Self) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        mut element: impl FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         if self.peek() != Some(b'[') {
             return self.skip();
         }
@@ -229,7 +225,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
 
     /// Takes the next value: an object, or anything else.
     #[inline]
-    pub(super) fn object<T: Object<'a>>(&mut self) -> Result<Option<T>, Malformed> {
+    pub(super) fn object<T: Object<'a>>(&mut self) -> Result<Option<T>> {
         let mut object = T::default();
         let is_object = self.members(|value, name| object.member(name, value))?;
         Ok(is_object.then_some(object))
@@ -238,8 +234,8 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     /// Takes the next value: null, or one that `read` takes.
     pub(super) fn unless_null<T>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, Malformed> {
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
         match self.peek() {
             Some(b'n') => self.skip().map(|()| None),
             _ => read(self).map(Some),
@@ -247,7 +243,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value: a text that is not empty, or anything else.
-    pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>, Malformed> {
+    pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>> {
         if self.peek() != Some(b'"') {
             return self.skip().map(|()| None);
         }
@@ -260,10 +256,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value: an object with a text as the member `name`, or anything else.
-    pub(super) fn text_of_member(
-        &mut self,
-        name: &[u8],
-    ) -> Result<Option<Cow<'a, str>>, Malformed> {
+    pub(super) fn text_of_member(&mut self, name: &[u8]) -> Result<Option<Cow<'a, str>>> {
         let mut text = None;
         self.members(|value, key| {
             match key == name {
@@ -276,10 +269,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value: a text, an object with one as the member `name`, or anything else.
-    pub(super) fn text_or_member(
-        &mut self,
-        name: &[u8],
-    ) -> Result<Option<Cow<'a, str>>, Malformed> {
+    pub(super) fn text_or_member(&mut self, name: &[u8]) -> Result<Option<Cow<'a, str>>> {
         match self.peek() {
             Some(b'{') => self.text_of_member(name),
             _ => self.text(),
@@ -287,7 +277,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value: a truth value, or anything else.
-    pub(super) fn truth(&mut self) -> Result<Option<bool>, Malformed> {
+    pub(super) fn truth(&mut self) -> Result<Option<bool>> {
         Ok(match self.raw()? {
             b"true" => Some(true),
             b"false" => Some(false),
@@ -296,7 +286,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value: a natural number, or anything else.
-    pub(super) fn count(&mut self) -> Result<Option<u64>, Malformed> {
+    pub(super) fn count(&mut self) -> Result<Option<u64>> {
         match self.peek() {
             Some(b'-' | b'0'..=b'9') => number(self.word()),
             _ => self.skip().map(|()| None),
@@ -305,7 +295,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
 
     /// Takes the next value and says whether a client takes it for something: not null, false, 0
     /// or empty.
-    pub(super) fn truthy(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn truthy(&mut self) -> Result<bool> {
         match self.peek() {
             Some(b'"') => self.text().map(|text| text.is_some()),
             Some(b'-' | b'0'..=b'9') => number(self.word()).map(|number| number != Some(0)),
@@ -318,7 +308,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value, and gives what stands there.
-    fn raw(&mut self) -> Result<&'a [u8], Malformed> {
+    fn raw(&mut self) -> Result<&'a [u8]> {
         self.peek();
         let begin = self.at;
         self.skip()?;
@@ -327,7 +317,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
 
     /// Whether another item follows, up to the bracket that is `closing`; it is the next one then.
     #[inline]
-    fn another(&mut self, closing: u8, is_first: &mut bool) -> Result<bool, Malformed> {
+    fn another(&mut self, closing: u8, is_first: &mut bool) -> Result<bool> {
         if self.peek() == Some(closing) {
             self.at += 1;
             return Ok(false);
@@ -346,7 +336,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value.
-    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
+    pub(super) fn skip(&mut self) -> Result<()> {
         match self.peek() {
             _ if M::CHECKED => self.check(),
             Some(b'"') => self.string().map(drop),
@@ -357,7 +347,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes an array or an object. Between two strings brackets are brackets.
-    fn skip_nested(&mut self) -> Result<(), Malformed> {
+    fn skip_nested(&mut self) -> Result<()> {
         let mut depth = 0_usize;
         loop {
             let mark = self.marks.peek().unwrap_or(self.json.len());
@@ -379,7 +369,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the string that is next, which has to be JSON.
-    fn check_string(&mut self) -> Result<(), Malformed> {
+    fn check_string(&mut self) -> Result<()> {
         let string = self.string()?;
         match self.plain(string) {
             Some(_) => Ok(()),
@@ -388,7 +378,7 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 
     /// Takes the next value, which has to be JSON. It may be as deep as it is long.
-    fn check(&mut self) -> Result<(), Malformed> {
+    fn check(&mut self) -> Result<()> {
         let mut open = SmallVec::<[u8; 32]>::new();
         loop {
             let mut first = false;
@@ -425,11 +415,11 @@ impl<'a, M: Manner<'a>> Reader<'a, M> {
     }
 }
 
-fn unescaped(string: &[u8]) -> Result<String, Malformed> {
+fn unescaped(string: &[u8]) -> Result<String> {
     serde_json::from_slice(string).map_err(other)
 }
 
-pub(super) fn check_by_serde(json: &[u8]) -> Result<(), Malformed> {
+pub(super) fn check_by_serde(json: &[u8]) -> Result<()> {
     serde_json::from_slice::<IgnoredAny>(json)
         .map(drop)
         .map_err(other)
@@ -475,7 +465,7 @@ mod tests {
     }
 
     /// All of a value that can be told.
-    fn told<'a, M: Manner<'a>>(reader: &mut Reader<'a, M>) -> Result<Value, Malformed> {
+    fn told<'a, M: Manner<'a>>(reader: &mut Reader<'a, M>) -> Result<Value> {
         match reader.peek() {
             Some(b'{') => {
                 let mut map = Map::new();

@@ -10,7 +10,7 @@ use http::response::Parts;
 use super::classifier::is_encoded;
 use super::json::object;
 use super::nesting::Nesting;
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Manner, Object, Reader, Result};
 use super::resources::{is_id, of_name};
 use crate::classify::{Hold, Progress, Watch};
 use crate::failure::{Kind, Verdict};
@@ -140,11 +140,7 @@ struct Made<'a> {
 }
 
 impl<'a> Object<'a> for Made<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"id" => self.id = value.text()?,
             b"name" => self.name = value.text()?,
@@ -164,11 +160,7 @@ struct File<'a> {
 }
 
 impl<'a> Object<'a> for File<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"id" => self.id = value.text()?,
             b"name" => self.name = value.text()?,

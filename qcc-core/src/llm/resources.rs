@@ -6,7 +6,7 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 use smallvec::SmallVec;
 
-use super::reader::{Malformed, Manner, Reader};
+use super::reader::{Manner, Reader, Result};
 use crate::resource::{Named, Resource, ResourceKind, Role};
 
 /// So many resources of one request are looked at.
@@ -181,10 +181,7 @@ impl Naming {
     }
 
     /// Notes what the tools of a request name, as those of Responses do.
-    pub(super) fn tools<'a, M: Manner<'a>>(
-        &mut self,
-        tools: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    pub(super) fn tools<'a, M: Manner<'a>>(&mut self, tools: &mut Reader<'a, M>) -> Result<()> {
         tools.elements(|tool| {
             let tool = tool.members(|value, name| match name {
                 b"container" => {

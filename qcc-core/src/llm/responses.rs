@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::COMMENT;
 use super::classifier::Judge;
 use super::json::{number_after, object, says, type_of};
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Manner, Object, Reader, Result};
 use super::resources::is_id;
 use super::usage::Tokens;
 use crate::failure::{Blame, Verdict};
@@ -69,11 +69,7 @@ struct Lifecycle<'a> {
 }
 
 impl<'a> Object<'a> for Lifecycle<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"response" => self.response = value.object()?.unwrap_or_default(),
             _ => value.skip()?,
@@ -92,11 +88,7 @@ struct Response<'a> {
 }
 
 impl<'a> Object<'a> for Response<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"id" => self.id = value.text()?,
             b"created_at" => self.created_at = value.count()?,
@@ -118,11 +110,7 @@ struct ErrorEvent<'a> {
 }
 
 impl<'a> Object<'a> for ErrorEvent<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"error" => self.error = value.truthy()?,
             b"code" => self.code = value.text()?,
@@ -141,11 +129,7 @@ struct Piece<'a> {
 }
 
 impl<'a> Object<'a> for Piece<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"item" => self.item = value.object()?.unwrap_or_default(),
             b"part" => self.part = says(value)?,
@@ -165,11 +149,7 @@ struct Item<'a> {
 }
 
 impl<'a> Object<'a> for Item<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"type" => self.r#type = value.text()?,
             b"content" => self.content = value.truthy()?,
@@ -195,11 +175,7 @@ struct Wrapped<'a> {
 }
 
 impl<'a> Object<'a> for Cause<'a> {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"code" => self.code = value.text()?,
             b"message" => self.message = value.text()?,

@@ -1,6 +1,6 @@
 //! Token counts of all dialects, made alike.
 
-use super::reader::{Malformed, Manner, Object, Reader};
+use super::reader::{Manner, Object, Reader, Result};
 use crate::record::Usage;
 
 /// The usage object of any dialect. The names of the dialects differ, so one type reads all.
@@ -25,11 +25,7 @@ pub(super) struct Tokens {
 }
 
 impl<'a> Object<'a> for Tokens {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         let count = match name {
             b"input_tokens" => &mut self.input_tokens,
             b"cache_creation_input_tokens" => &mut self.cache_creation_input_tokens,
@@ -63,11 +59,7 @@ struct Details {
 }
 
 impl<'a> Object<'a> for Details {
-    fn member<M: Manner<'a>>(
-        &mut self,
-        name: &[u8],
-        value: &mut Reader<'a, M>,
-    ) -> Result<(), Malformed> {
+    fn member<M: Manner<'a>>(&mut self, name: &[u8], value: &mut Reader<'a, M>) -> Result<()> {
         match name {
             b"cached_tokens" => self.cached_tokens = value.count()?,
             _ => value.skip()?,

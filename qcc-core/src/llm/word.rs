@@ -2,7 +2,7 @@
 
 use serde_json::Number;
 
-use super::reader::{Malformed, check_by_serde, other};
+use super::reader::{Result, check_by_serde, other};
 
 /// The number that `word` is, if it is a natural one without more ado.
 fn natural(word: &[u8]) -> Option<u64> {
@@ -17,7 +17,7 @@ fn natural(word: &[u8]) -> Option<u64> {
 }
 
 /// The number that `word` is; `None` if it is no natural one.
-pub(super) fn number(word: &[u8]) -> Result<Option<u64>, Malformed> {
+pub(super) fn number(word: &[u8]) -> Result<Option<u64>> {
     if let Some(number) = natural(word) {
         return Ok(Some(number));
     }
@@ -29,7 +29,7 @@ pub(super) fn number(word: &[u8]) -> Result<Option<u64>, Malformed> {
 }
 
 /// Whether `word` is one of JSON.
-pub(super) fn check_word(word: &[u8]) -> Result<(), Malformed> {
+pub(super) fn check_word(word: &[u8]) -> Result<()> {
     match word {
         b"null" | b"true" | b"false" => Ok(()),
         _ if natural(word).is_some() => Ok(()),
