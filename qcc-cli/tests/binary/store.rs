@@ -1,23 +1,25 @@
 //! The store of the binary: what a kill, a lock and a full disk cost.
 
-#![cfg(unix)]
-
 use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use assert_cmd::cargo::cargo_bin;
 use qcc_core::time::Instant;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
+
+use crate::folder::folder;
+use crate::process::run;
+use crate::proxy::{Proxy, serve};
+use crate::simulator::Simulator;
 
 /// How often the log is written, as it is documented.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -29,140 +31,60 @@ fn now() -> Instant {
     qcc_core::time::now()
 }
 
-fn qcc(args: &[&str]) -> Command {
-    let mut command = Command::new(cargo_bin("qcc"));
-    command.env_clear().env("HOME", "/nope").args(args);
-    command
-}
-
-/// A process that ends with its test.
-struct Process(Child);
-
-impl Process {
-    /// Kills it, and waits until it is gone.
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// A simulated upstream, and a configuration with one endpoint of it and a store.
 struct World {
-    _simulator: Process,
-    folder: PathBuf,
+    _simulator: Simulator,
+    file: PathBuf,
     config: PathBuf,
 }
 
 impl World {
     fn new(name: &str, behaviour: &str, store: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let endpoint = format!("a={behaviour}");
-        let mut simulator = qcc(&["simulate", "--port", "0", "--endpoint", &endpoint])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        let stdout = simulator.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut first).unwrap();
-        let upstream = first.trim().strip_prefix("listening on ").unwrap();
-        let config = folder.join("qcc.yaml");
-        let file = folder.join("kept/qcc.db");
+        let folder = folder(&format!("store-{name}"));
+        let simulator = Simulator::start(&[("a", behaviour)]);
+        let (config, file) = (folder.join("qcc.yaml"), folder.join("kept/qcc.db"));
         fs::write(
             &config,
             format!(
                 "warm_up: off\nstore: {{ path: '{}'{store} }}\nclusters: {{ c: {{ kind: anthropic, \
-                 retry: {{ attempts: 1 }}, endpoints: [{{ name: a, base_url: '{upstream}/a', \
+                 retry: {{ attempts: 1 }}, endpoints: [{{ name: a, base_url: 'http://{}/a', \
                  api_key: sk-test-0001 }}] }} }}\n",
-                file.display()
+                file.display(),
+                simulator.address
             ),
         )
         .unwrap();
         Self {
-            _simulator: Process(simulator),
-            folder,
+            _simulator: simulator,
+            file,
             config,
         }
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.join("kept/qcc.db")
+    /// Serves with it, and tells no more than warnings.
+    fn serve(&self) -> Command {
+        let mut command = serve(&self.config, 0);
+        command.args(["--log", "warn"]);
+        command
     }
 
     fn start(&self) -> Proxy {
-        self.start_as(&[cargo_bin("qcc").to_str().unwrap()])
+        Proxy::start(&mut self.serve())
     }
 
-    /// A proxy that `program` becomes with the arguments of one.
-    fn start_as(&self, program: &[&str]) -> Proxy {
-        let mut child = Command::new(program[0])
-            .env_clear()
-            .envs([("HOME", "/nope"), ("PATH", "/usr/bin:/bin")])
-            .args(&program[1..])
-            .args(["serve", "--json", "--port", "0", "--admin-port", "0"])
-            .args(["--log", "warn", "--config", self.config.to_str().unwrap()])
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(self.folder.join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            text.push_str(&line);
-            if line == "}" {
-                break;
-            }
-        }
-        let started: Value =
-            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{}", self.log()));
-        Proxy {
-            process: Process(child),
-            address: started["listen"].as_str().unwrap().parse().unwrap(),
-            admin: format!("http://{}", started["admin"].as_str().unwrap()),
-        }
+    /// Serves with a store that is required: the exit code, and what it says.
+    fn require(&self) -> (i32, String) {
+        let required = fs::read_to_string(&self.config)
+            .unwrap()
+            .replace(".db' }", ".db', required: true }");
+        fs::write(&self.config, required).unwrap();
+        let args = ["serve", "--config", self.config.to_str().unwrap()];
+        let (code, _, stderr) = run(&args, &[("HOME", "/nope")]);
+        (code, stderr)
     }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-struct Proxy {
-    process: Process,
-    address: SocketAddr,
-    admin: String,
 }
 
 impl Proxy {
-    /// What a command prints.
-    fn run(&self, args: &[&str]) -> (i32, String) {
-        let output = qcc(args).args(["--admin", &self.admin]).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        let text = String::from_utf8(output.stdout).unwrap() + &stderr;
-        (output.status.code().unwrap(), text)
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let (code, text) = self.run(&[args, &["--json"]].concat());
-        assert_eq!(code, 0, "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
     fn endpoint(&self) -> Value {
         self.json(&["endpoint", "list"])[0].clone()
     }
@@ -353,11 +275,9 @@ fn a_refused_endpoint_is_out_after_a_kill_until_it_is_enabled() {
         proxy.endpoint()["queued"] == true
     });
     assert_eq!(proxy.ask("early"), 503);
-    until("it is told", || {
-        world.log().contains("as before the restart")
-    });
-    let (code, text) = proxy.run(&["endpoint", "enable", "a"]);
-    assert_eq!(code, 0, "{text}");
+    proxy.process.log_until("as before the restart");
+    let (code, _, stderr) = proxy.run(&["endpoint", "enable", "a"]);
+    assert_eq!(code, 0, "{stderr}");
     assert_eq!(proxy.ask("next"), 200);
     proxy.process.kill();
     let mut proxy = world.start();
@@ -388,7 +308,7 @@ fn while_another_program_locks_the_file_no_request_fails_and_the_loss_is_shown()
         .build()
         .unwrap();
     let mut holder: SqliteConnection = runtime
-        .block_on(SqliteConnectOptions::new().filename(world.file()).connect())
+        .block_on(SqliteConnectOptions::new().filename(&world.file).connect())
         .unwrap();
     let mut lock = |sql: &'static str| {
         runtime
@@ -416,7 +336,7 @@ fn while_another_program_locks_the_file_no_request_fails_and_the_loss_is_shown()
         assert!(written + lost <= answered.len() as u64, "{store}");
         written + lost == answered.len() as u64
     });
-    let log = world.log();
+    let (_, log) = proxy.process.terminate();
     assert_eq!(log.matches("nothing can be written").count(), 1, "{log}");
 }
 
@@ -424,11 +344,16 @@ fn while_another_program_locks_the_file_no_request_fails_and_the_loss_is_shown()
 #[test]
 fn on_a_full_disk_no_request_fails_and_the_loss_is_shown() {
     let world = World::new("full", "ok", "");
-    let binary = cargo_bin("qcc");
+    let serve = world.serve();
     // Files may not grow beyond some hundred KiB, and trying to is an error and no signal.
     let script = "trap '' XFSZ; ulimit -f 400; exec \"$@\"";
-    let program = ["/bin/sh", "-c", script, "sh", binary.to_str().unwrap()];
-    let mut proxy = world.start_as(&program);
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .env_clear()
+        .env("HOME", "/nope")
+        .args(["-c", script, "sh"]);
+    shell.arg(serve.get_program()).args(serve.get_args());
+    let mut proxy = Proxy::start(&mut shell);
     let mut shown = Value::Null;
     let mut answered = load(&mut proxy, "full", Duration::from_secs(1), |proxy| {
         until("the disk is full", || proxy.store()["state"] == "failing");
@@ -446,11 +371,7 @@ fn on_a_full_disk_no_request_fails_and_the_loss_is_shown() {
     let count = |field: &str| store[field].as_u64().unwrap();
     let all = count("written") + count("pending") + count("lost");
     assert_eq!(all, answered.len() as u64, "{store}");
-    assert!(
-        world.log().contains("nothing can be written"),
-        "{}",
-        world.log()
-    );
+    proxy.process.log_until("nothing can be written");
 }
 
 // STO-06
@@ -459,8 +380,8 @@ fn a_second_proxy_on_the_same_file_says_so_and_leaves_the_history_to_the_first()
     let world = World::new("twice", "ok", "");
     let mut first = world.start();
     let second = world.start();
-    let log = world.log();
-    let file = world.file().display().to_string();
+    let log = second.process.log_until("without history");
+    let file = world.file.display().to_string();
     for part in ["store.path", &file, "another qcc proxy", "without history"] {
         assert!(log.contains(part), "{part}: {log}");
     }
@@ -472,15 +393,8 @@ fn a_second_proxy_on_the_same_file_says_so_and_leaves_the_history_to_the_first()
     assert_eq!(store["state"], "missing");
     assert_eq!(store["reason"], "is in use by another qcc proxy");
 
-    let required = fs::read_to_string(&world.config)
-        .unwrap()
-        .replace(".db' }", ".db', required: true }");
-    fs::write(&world.config, required).unwrap();
-    let output = qcc(&["serve", "--config", world.config.to_str().unwrap()])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let (code, stderr) = world.require();
+    assert_eq!(code, 1, "{stderr}");
     for part in ["store.path", &file, "another qcc proxy", "store.required"] {
         assert!(stderr.contains(part), "{part}: {stderr}");
     }
@@ -494,32 +408,24 @@ fn a_second_proxy_on_the_same_file_says_so_and_leaves_the_history_to_the_first()
 #[test]
 fn a_damaged_file_is_told_with_its_key_and_left_as_it_is() {
     let world = World::new("damaged", "ok", "");
-    fs::create_dir_all(world.file().parent().unwrap()).unwrap();
-    fs::write(world.file(), "no database").unwrap();
+    fs::create_dir_all(world.file.parent().unwrap()).unwrap();
+    fs::write(&world.file, "no database").unwrap();
     let proxy = world.start();
     assert_eq!(proxy.ask("one"), 200);
     assert_eq!(proxy.store()["state"], "missing");
     assert_eq!(proxy.requests(), ["one"]);
-    let (code, text) = proxy.run(&["metrics", "export"]);
-    assert_eq!(code, 1, "{text}");
-    assert!(text.contains("runs without history"), "{text}");
-    let log = world.log();
-    let file = world.file().display().to_string();
+    let (code, _, stderr) = proxy.run(&["metrics", "export"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("runs without history"), "{stderr}");
+    let log = proxy.process.log_until("going on without history");
+    let file = world.file.display().to_string();
     assert!(log.contains("store.path") && log.contains(&file), "{log}");
-    assert!(log.contains("going on without history"), "{log}");
     drop(proxy);
-    let required = fs::read_to_string(&world.config)
-        .unwrap()
-        .replace(".db' }", ".db', required: true }");
-    fs::write(&world.config, required).unwrap();
-    let output = qcc(&["serve", "--config", world.config.to_str().unwrap()])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let (code, stderr) = world.require();
+    assert_eq!(code, 1, "{stderr}");
     assert!(
         stderr.contains("store.path") && stderr.contains("store.required"),
         "{stderr}"
     );
-    assert_eq!(fs::read_to_string(world.file()).unwrap(), "no database");
+    assert_eq!(fs::read_to_string(&world.file).unwrap(), "no database");
 }

@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
+
+use crate::client;
+use crate::folder::folder;
+use crate::proxy::{Proxy, serve};
+use crate::simulator::Simulator;
 
 /// The tokens of these tests: nothing that anybody prints may hold one.
 const SECRETS: [&str; 11] = [
@@ -26,203 +29,94 @@ const SECRETS: [&str; 11] = [
     "sk-test-fetched-1",
 ];
 
-/// A process of `qcc` that ends with its test.
-struct Qcc {
-    child: Child,
-    /// Everything that it has logged so far.
-    log: Arc<Mutex<String>>,
-    /// The first JSON document, or the first line, that it printed.
-    first: String,
-}
-
-impl Qcc {
-    fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(cargo_bin("qcc"))
-            .env_clear()
-            .env("HOME", "/nope")
-            .envs(variables.iter().copied())
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            first.push_str(&line.unwrap());
-            if !first.starts_with('{')
-                || first.ends_with('}') && serde_json::from_str::<Value>(&first).is_ok()
-            {
-                break;
-            }
-        }
-        let log = Arc::new(Mutex::new(String::new()));
-        let (lines, written) = (
-            BufReader::new(child.stderr.take().unwrap()).lines(),
-            log.clone(),
-        );
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                *written.lock().unwrap() += &(line + "\n");
-            }
-        });
-        Self { child, log, first }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// Waits until a line of its log holds `text`.
-    fn log_until(&self, text: &str) {
-        while !self.log().contains(text) {
-            thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Qcc {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A proxy with one pooled endpoint, and the simulated upstream behind it.
+/// A proxy with one pooled endpoint, and the upstream behind it, which may be simulated.
 struct World {
-    proxy: Qcc,
-    _simulator: Option<Qcc>,
-    address: SocketAddr,
-    admin: String,
-    started: Value,
-    file: PathBuf,
+    proxy: Proxy,
+    _simulator: Option<Simulator>,
+    config: PathBuf,
     upstream: String,
 }
 
 impl World {
     /// `tokens` is what stands behind the key.
     fn new(name: &str, behaviour: &str, tokens: &str) -> Self {
-        let endpoint = format!("a={behaviour}");
-        let simulator = Qcc::start(&["simulate", "--port", "0", "--endpoint", &endpoint], &[]);
-        let upstream = simulator
-            .first
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap()
-            .to_owned();
-        Self::at(name, upstream, Some(simulator), tokens)
+        let simulator = Simulator::start(&[("a", behaviour)]);
+        let upstream = format!("http://{}", simulator.address);
+        Self {
+            _simulator: Some(simulator),
+            ..Self::at(name, upstream, tokens)
+        }
     }
 
     /// The upstream is `upstream`, whoever that is.
-    fn at(name: &str, upstream: String, simulator: Option<Qcc>, tokens: &str) -> Self {
-        let file = temporary(&format!("tokens-{name}.yaml"));
-        fs::write(&file, Self::text(&file, &upstream, tokens)).unwrap();
-        let (proxy, started) = Self::serve(&file);
+    fn at(name: &str, upstream: String, tokens: &str) -> Self {
+        let config = folder(&format!("tokens-{name}")).join("qcc.yaml");
+        fs::write(&config, text(&config, &upstream, tokens)).unwrap();
         Self {
-            address: started["listen"].as_str().unwrap().parse().unwrap(),
-            admin: format!("http://{}", started["admin"].as_str().unwrap()),
-            proxy,
-            _simulator: simulator,
-            started,
-            file,
+            proxy: start(&config),
+            _simulator: None,
+            config,
             upstream,
         }
     }
 
     /// The same once more: this proxy is gone when the next one starts.
-    fn restarted(self, name: &str, tokens: &str) -> Self {
-        let Self {
-            proxy,
-            _simulator,
-            upstream,
-            ..
-        } = self;
-        drop(proxy);
-        Self::at(name, upstream, _simulator, tokens)
-    }
-
-    fn serve(file: &Path) -> (Qcc, Value) {
-        let args = [
-            "serve",
-            "--json",
-            "--port",
-            "0",
-            "--admin-port",
-            "0",
-            "--config",
-        ];
-        let args = [&args[..], &[file.to_str().unwrap()]].concat();
-        let list = "'sk-test-personal-1', sk-test-personal-2,,sk-test-personal-1";
-        let proxy = Qcc::start(&args, &[("POOL_TOKENS", list)]);
-        let started = serde_json::from_str(&proxy.first).unwrap();
-        (proxy, started)
-    }
-
-    fn text(file: &Path, upstream: &str, tokens: &str) -> String {
-        format!(
-            "warm_up: off\nstore: {{ path: '{}' }}\nclusters: {{ c: {{ endpoints: [{{ name: pooled, \
-             kind: anthropic, base_url: '{upstream}/a', tokens: {tokens} }}] }} }}\n",
-            Self::kept(file).join("qcc.db").display(),
-        )
-    }
-
-    /// The folder of the store of a proxy with this configuration.
-    fn kept(file: &Path) -> PathBuf {
-        file.with_extension("kept")
+    fn restarted(mut self) -> Self {
+        self.proxy.process.kill();
+        self.proxy = start(&self.config);
+        self
     }
 
     fn rewrite(&self, tokens: &str) {
-        let text = Self::text(&self.file, &self.upstream, tokens);
-        fs::write(&self.file, text).unwrap();
+        fs::write(&self.config, text(&self.config, &self.upstream, tokens)).unwrap();
     }
 
     /// The answer to one request of the Messages API, head and body.
     fn send(&self, stream: bool) -> String {
-        let body = format!(
-            r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"hi"}}]}}"#
-        );
-        let mut client = TcpStream::connect(self.address).unwrap();
-        let head = "POST /v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
-        let length = body.len();
-        client
-            .write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())
-            .unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        answer
+        let body = if stream {
+            client::STREAM
+        } else {
+            client::MESSAGE
+        };
+        client::post(self.proxy.address, "/v1/messages", body)
     }
 
     /// Runs a command against the proxy.
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let output = Command::new(cargo_bin("qcc"))
-            .env_clear()
-            .env("HOME", "/nope")
-            .args(args)
-            .args(["--admin", &self.admin])
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        assert!(!stderr.contains("panicked"), "{stderr}");
+    fn run(&self, args: &[&str]) -> (i32, String) {
+        let (code, stdout, stderr) = self.proxy.run(args);
         assert_no_secret(&stdout);
         assert_no_secret(&stderr);
-        (output.status.code().unwrap(), stdout, stderr)
+        (code, stdout)
+    }
+
+    /// What it prints for programs.
+    fn json(&self, args: &[&str]) -> (i32, Value) {
+        let (code, stdout) = self.run(&[args, &["--json"]].concat());
+        (code, serde_json::from_str(&stdout).unwrap())
     }
 
     /// What a route of the admin listener answers.
     fn get(&self, path: &str) -> String {
-        let mut client = TcpStream::connect(self.admin.strip_prefix("http://").unwrap()).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
-        client.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        answer
+        client::get(self.proxy.admin, path)
     }
 }
 
-/// A file or directory of these tests.
-fn temporary(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+fn start(config: &Path) -> Proxy {
+    let list = "'sk-test-personal-1', sk-test-personal-2,,sk-test-personal-1";
+    Proxy::start(serve(config, 0).env("POOL_TOKENS", list))
+}
+
+fn text(config: &Path, upstream: &str, tokens: &str) -> String {
+    format!(
+        "warm_up: off\nstore: {{ path: '{}' }}\nclusters: {{ c: {{ endpoints: [{{ name: pooled, \
+         kind: anthropic, base_url: '{upstream}/a', tokens: {tokens} }}] }} }}\n",
+        kept(config).join("qcc.db").display()
+    )
+}
+
+/// The folder of the store of a proxy with this configuration.
+fn kept(config: &Path) -> PathBuf {
+    config.with_file_name("kept")
 }
 
 fn assert_no_secret(text: &str) {
@@ -247,7 +141,7 @@ fn the_numbers_of_a_pool_at_the_start_are_those_of_the_configuration() {
         ("none", "{ personal: your_token_here }", [0; 6]),
     ] {
         let world = World::new(&format!("start-{name}"), "ok", tokens);
-        let pool = &world.started["token_pools"][0];
+        let pool = &world.proxy.started["token_pools"][0];
         let keys = [
             "total",
             "active",
@@ -262,11 +156,11 @@ fn the_numbers_of_a_pool_at_the_start_are_those_of_the_configuration() {
             "{name}"
         );
         let [total, active, failed, personal, shared, anonymous] = numbers;
-        world.proxy.log_until(&format!(
+        world.proxy.process.log_until(&format!(
             "token pool: {total} total, {active} active, {failed} failed; {personal} personal, \
              {shared} shared, {anonymous} anonymous"
         ));
-        assert_no_secret(&world.proxy.log());
+        assert_no_secret(&world.proxy.process.log());
     }
 }
 
@@ -274,11 +168,12 @@ fn the_numbers_of_a_pool_at_the_start_are_those_of_the_configuration() {
 #[test]
 fn a_pool_without_a_token_is_warned_of_and_the_proxy_starts_all_the_same() {
     let world = World::new("empty", "ok", "{ personal: [your_token_here] }");
+    let log = world.proxy.process.log_until("token pool: 0 total");
     for warning in [
         "has a placeholder in the place of a token",
         "the pool is empty",
     ] {
-        world.proxy.log_until(warning);
+        assert!(log.contains(warning), "{warning} in {log}");
     }
     let answer = world.send(false);
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -288,7 +183,7 @@ fn a_pool_without_a_token_is_warned_of_and_the_proxy_starts_all_the_same() {
     );
 
     world.rewrite("{ personal: [sk-test-personal-1] }");
-    world.proxy.log_until("configuration reloaded");
+    world.proxy.process.log_until("configuration reloaded");
     assert!(world.send(false).starts_with("HTTP/1.1 200"));
 }
 
@@ -314,16 +209,19 @@ fn streams_through_the_proxy_use_one_token_after_the_other_and_say_so_by_name_on
             "{answer}"
         );
     }
+    let log = world
+        .proxy
+        .process
+        .log_until("using next token: Anonymous-1");
     for line in [
         "429 (quota), trying next token",
         "using next token: Personal-2",
         "using next token: Shared-1",
-        "using next token: Anonymous-1",
         "no token left, last resort",
     ] {
-        world.proxy.log_until(line);
+        assert!(log.contains(line), "{line} in {log}");
     }
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 }
 
 // TOK-33, CFG-10
@@ -339,20 +237,21 @@ fn changed_tokens_are_used_after_a_reload_and_the_others_keep_their_limits() {
         "its only token is refused"
     );
     world.rewrite("{ personal: [sk-test-personal-1, sk-test-personal-4] }");
-    world.proxy.log_until("configuration reloaded");
+    world.proxy.process.log_until("configuration reloaded");
     let answer = world.send(true);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let refused = world
         .proxy
+        .process
         .log()
         .matches("401 (auth), trying next token")
         .count();
     assert_eq!(refused, 0, "the refused token is not tried again");
     world.rewrite("{ personal: [sk-test-personal-1] }");
     let told = "tokens.personal: [\"****\",\"****\"] => [\"****\"]";
-    world.proxy.log_until(told);
+    world.proxy.process.log_until(told);
     assert!(world.send(false).starts_with("HTTP/1.1 503"));
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 }
 
 /// What only looks, with what it needs.
@@ -381,8 +280,7 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
             let answer = world.send(stream);
             assert_no_secret(&answer);
         }
-        let (_, requests, _) = world.run(&["requests", "--json"]);
-        let requests: Value = serde_json::from_str(&requests).unwrap();
+        let (_, requests) = world.json(&["requests"]);
         let id = requests[0]["id"].as_str().unwrap();
         for look in LOOKS {
             let mut look = look.to_vec();
@@ -390,11 +288,7 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
                 look.push(id);
             }
             assert_eq!(world.run(&look).0, 0, "{look:?}");
-            assert_eq!(
-                world.run(&[&look[..], &["--json"]].concat()).0,
-                0,
-                "{look:?}"
-            );
+            assert_eq!(world.json(&look).0, 0, "{look:?}");
         }
         for path in [
             "/metrics",
@@ -408,9 +302,9 @@ fn no_token_is_in_any_answer_listing_log_or_record_whatever_fails() {
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
             assert_no_secret(&answer);
         }
-        assert_no_secret(&world.proxy.first);
-        assert_no_secret(&world.proxy.log());
-        let kept = fs::read_dir(World::kept(&world.file)).unwrap();
+        assert_no_secret(&world.proxy.process.first);
+        assert_no_secret(&world.proxy.process.log());
+        let kept = fs::read_dir(kept(&world.config)).unwrap();
         let files: Vec<_> = kept.map(|file| file.unwrap().path()).collect();
         assert!(!files.is_empty(), "nothing is kept");
         for file in files {
@@ -425,7 +319,7 @@ fn a_refused_token_is_seen_tested_explained_and_recovered() {
     let tokens =
         "{ personal: [sk-test-personal-1, sk-test-personal-2], max_failures: 7, inactive_for: 1m }";
     let world = World::new("operate", "keys:sk-test-personal-2", tokens);
-    let (code, test, _) = world.run(&["token", "test", "pooled"]);
+    let (code, test) = world.run(&["token", "test", "pooled"]);
     assert_eq!(code, 0, "{test}");
     for part in [
         "2 personal, 0 shared, 0 anonymous, as configured",
@@ -438,11 +332,9 @@ fn a_refused_token_is_seen_tested_explained_and_recovered() {
     assert!(world.send(false).starts_with("HTTP/1.1 200"));
     assert!(world.send(true).starts_with("HTTP/1.1 200"));
 
-    let (code, test, _) = world.run(&["token", "test", "--json"]);
-    let test: Value = serde_json::from_str(&test).unwrap();
+    let (code, test) = world.json(&["token", "test"]);
     assert_eq!((code, &test[0]["ok"]), (1, &false.into()), "{test}");
-    let (_, status, _) = world.run(&["token", "status", "--json"]);
-    let status: Value = serde_json::from_str(&status).unwrap();
+    let (_, status) = world.json(&["token", "status"]);
     assert_eq!(
         (&status[0]["active"], &status[0]["failed"]),
         (&1.into(), &1.into())
@@ -452,23 +344,22 @@ fn a_refused_token_is_seen_tested_explained_and_recovered() {
         (&token["name"], &token["state"]),
         (&"Personal-1".into(), &"refused".into())
     );
-    let (_, requests, _) = world.run(&["requests", "--json"]);
-    let requests: Value = serde_json::from_str(&requests).unwrap();
-    let (_, story, _) = world.run(&["explain", requests[0]["id"].as_str().unwrap()]);
+    let (_, requests) = world.json(&["requests"]);
+    let (_, story) = world.run(&["explain", requests[0]["id"].as_str().unwrap()]);
     assert!(
         story.contains("credential Personal-2 (Personal-1 is refused)"),
         "{story}"
     );
-    let (_, story, _) = world.run(&["explain", requests[1]["id"].as_str().unwrap()]);
+    let (_, story) = world.run(&["explain", requests[1]["id"].as_str().unwrap()]);
     assert!(story.contains("next credential Personal-2"), "{story}");
 
     let recover = ["token", "recover", "Personal-1", "--endpoint", "c/pooled"];
-    let (code, told, _) = world.run(&recover);
+    let (code, told) = world.run(&recover);
     assert!(
         code == 0 && told.contains("Personal-1 may be used again."),
         "{told}"
     );
-    let (code, told, _) = world.run(&recover);
+    let (code, told) = world.run(&recover);
     assert!(code == 0 && told.contains("nothing changed"), "{told}");
     assert_eq!(world.run(&["token", "recover", "Personal-9"]).0, 6);
     let metrics = world.get("/metrics");
@@ -562,9 +453,8 @@ fn read(client: &mut TcpStream) -> Option<String> {
 
 /// The only token of the only pool, as `qcc token status --json` tells.
 fn status(world: &World) -> Value {
-    let (code, status, _) = world.run(&["token", "status", "--json"]);
+    let (code, status) = world.json(&["token", "status"]);
     assert_eq!(code, 0);
-    let status: Value = serde_json::from_str(&status).unwrap();
     status[0]["tokens"][0].clone()
 }
 
@@ -574,17 +464,14 @@ fn a_refresh_token_is_refreshed_once_and_what_came_is_good_after_a_restart() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let vendor = Vendor::start(None);
-    let store = temporary("tokens-store");
-    if store.exists() {
-        fs::remove_dir_all(&store).unwrap();
-    }
+    let store = folder("token-store-refresh").join("kept");
     let tokens = format!(
         "{{ personal: sk-test-login-1, store: '{}', refresh: {{ url: '{}/token', \
          fields: {{ client_secret: sk-test-client-1 }} }} }}",
         store.display(),
         vendor.url
     );
-    let world = World::at("refresh", vendor.url.clone(), None, &tokens);
+    let world = World::at("refresh", vendor.url.clone(), &tokens);
     assert_eq!(status(&world)["expires"], Value::Null);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -619,7 +506,7 @@ fn a_refresh_token_is_refreshed_once_and_what_came_is_good_after_a_restart() {
         (&"active".into(), &true.into(), &1.into(), &Value::Null)
     );
     assert!(!token["expires"].is_null(), "{token}");
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 
     let files = fs::read_dir(&store).unwrap().map(|file| file.unwrap());
     let mut kept = String::new();
@@ -632,7 +519,7 @@ fn a_refresh_token_is_refreshed_once_and_what_came_is_good_after_a_restart() {
         "the rotated one is kept"
     );
 
-    let world = world.restarted("refresh", &tokens);
+    let world = world.restarted();
     assert!(world.send(false).starts_with("HTTP/1.1 200"));
     assert_eq!(
         vendor.refreshes().len(),
@@ -640,14 +527,13 @@ fn a_refresh_token_is_refreshed_once_and_what_came_is_good_after_a_restart() {
         "the access token was kept, too"
     );
     assert_eq!(vendor.requests().len(), 5);
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 }
 
 // TOK-02, TOK-13, SEC-01
 #[test]
 fn a_command_is_the_last_resort_and_runs_only_when_the_rest_is_exhausted() {
-    let runs = temporary("tokens-runs");
-    let _ = fs::remove_file(&runs);
+    let runs = folder("token-runs").join("runs");
     let tokens = format!(
         "{{ personal: sk-test-personal-1, anonymous: {{ command: [/bin/sh, -c, \
          'echo run >> {}; echo sk-test-fetched-1'] }} }}",
@@ -665,8 +551,11 @@ fn a_command_is_the_last_resort_and_runs_only_when_the_rest_is_exhausted() {
     assert_eq!(fs::read_to_string(&runs).unwrap(), "run\n");
     let answer = world.send(false);
     assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
-    world.proxy.log_until("using next token: Anonymous-1");
-    assert_no_secret(&world.proxy.log());
+    world
+        .proxy
+        .process
+        .log_until("using next token: Anonymous-1");
+    assert_no_secret(&world.proxy.process.log());
 }
 
 // TOK-02, TOK-11, TOK-13, SEC-01
@@ -676,7 +565,7 @@ fn a_refused_refresh_leads_to_the_next_token_and_is_told() {
     let tokens = format!(
         "{{ personal: sk-test-login-1, store: '{}', refresh: {{ url: '{}/token' }}, \
          anonymous: {{ command: [/bin/sh, -c, 'echo sk-test-fetched-1'] }} }}",
-        temporary("tokens-refused").display(),
+        folder("token-store-refused").join("kept").display(),
         vendor.url
     );
     let world = World::new("refused", "keys:sk-test-fetched-1", &tokens);
@@ -689,9 +578,9 @@ fn a_refused_refresh_leads_to_the_next_token_and_is_told() {
     let trouble = token["trouble"].as_str().unwrap();
     assert!(trouble.contains("invalid_grant"), "{trouble}");
     assert_eq!(token["failed_refreshes"], 1);
-    let (_, human, _) = world.run(&["token", "status"]);
+    let (_, human) = world.run(&["token", "status"]);
     assert!(human.contains("invalid_grant"), "{human}");
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 }
 
 // TOK-02, SEC-01
@@ -702,7 +591,7 @@ fn a_url_gives_the_token_to_whoever_brings_its_headers() {
         "{{ anonymous: {{ url: '{}/token', headers: {{ x-vault: sk-test-client-1 }} }} }}",
         vendor.url
     );
-    let world = World::at("url", vendor.url.clone(), None, &tokens);
+    let world = World::at("url", vendor.url.clone(), &tokens);
     for _ in 0..2 {
         assert!(world.send(false).starts_with("HTTP/1.1 200"));
     }
@@ -715,24 +604,25 @@ fn a_url_gives_the_token_to_whoever_brings_its_headers() {
         "{asked}"
     );
     assert!(!status(&world)["expires"].is_null());
-    assert_no_secret(&world.proxy.log());
+    assert_no_secret(&world.proxy.process.log());
 }
 
 // TOK-33
 #[test]
 fn a_token_that_stays_is_not_refreshed_again_by_a_reload() {
     let vendor = Vendor::start(None);
+    let store = folder("token-store-stays").join("kept");
     let tokens = |more: &str| {
         format!(
             "{{ personal: [sk-test-login-1{more}], store: '{}', refresh: {{ url: '{}/token' }} }}",
-            temporary(&format!("tokens-stays-{}", std::process::id())).display(),
+            store.display(),
             vendor.url
         )
     };
-    let world = World::at("stays", vendor.url.clone(), None, &tokens(""));
+    let world = World::at("stays", vendor.url.clone(), &tokens(""));
     assert!(world.send(false).starts_with("HTTP/1.1 200"));
     world.rewrite(&tokens(", sk-test-personal-2"));
-    world.proxy.log_until("configuration reloaded");
+    world.proxy.process.log_until("configuration reloaded");
     assert_eq!(status(&world)["refreshes"], 1);
     assert_eq!(vendor.refreshes().len(), 1);
 }

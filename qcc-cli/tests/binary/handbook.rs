@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use assert_cmd::cargo::cargo_bin;
-
-use crate::{BODY, World};
+use crate::client;
+use crate::folder::folder;
+use crate::process::run;
+use crate::world::World;
 
 /// These run until they are ended, or write files; whether they are understood, their help tells.
 const LASTING: [&str; 4] = ["serve", "run", "demo", "init"];
@@ -46,16 +44,12 @@ struct Reader {
 
 impl Reader {
     fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("handbook-{name}"));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
+        let folder = folder(&format!("handbook-{name}"));
         let folder = folder.display();
         let lines =
             format!("log: {{ file: {folder}/app.log }}\nstore: {{ path: {folder}/qcc.db }}\n");
         let world = World::configured(name, &["status:503", "echo"], &lines);
-        let head = world.ask(BODY);
-        let (_, id) = head.split_once("x-qcc-request-id: ").unwrap();
-        let request = id.lines().next().unwrap().to_owned();
+        let request = world.send();
         Self { world, request }
     }
 
@@ -67,7 +61,7 @@ impl Reader {
                 "NAME" => "e1".to_owned(),
                 "CLUSTER" => "c".to_owned(),
                 "SESSION" => "some-session".to_owned(),
-                other => other.replace("127.0.0.1:7861", &self.world.admin.to_string()),
+                other => other.replace("127.0.0.1:7861", &self.world.proxy.admin.to_string()),
             })
             .collect()
     }
@@ -80,33 +74,15 @@ impl Reader {
             let end = arguments.iter().position(|argument| argument == "--");
             arguments.insert(end.unwrap_or(arguments.len()), "--help".to_owned());
         }
-        let output = Command::new(cargo_bin("qcc"))
-            .env_clear()
-            .env("HOME", "/nope")
-            .env("QCC_CONFIG", &self.world.config)
-            .env("QCC_ADMIN", format!("http://{}", self.world.admin))
-            .args(&arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (
-            output.status.code().unwrap(),
-            String::from_utf8_lossy(&told).into_owned(),
-        )
-    }
-
-    /// The status of the admin API's answer to a GET.
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.world.admin).unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-            self.world.admin
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let admin = format!("http://{}", self.world.proxy.admin);
+        let variables = [
+            ("HOME", "/nope"),
+            ("QCC_CONFIG", self.world.config.to_str().unwrap()),
+            ("QCC_ADMIN", &admin),
+        ];
+        let (code, stdout, stderr) = run(&arguments, &variables);
+        (code, stdout + &stderr)
     }
 }
 
@@ -139,7 +115,7 @@ fn every_address_of_the_handbook_is_answered() {
     let reader = Reader::new("addresses");
     for call in calls {
         let path = call.strip_prefix("curl http://127.0.0.1:7861").unwrap();
-        let answer = reader.get(path);
+        let answer = client::get(reader.world.proxy.admin, path);
         assert!(answer.starts_with("HTTP/1.1 200"), "{call}: {answer}");
     }
 }
@@ -179,7 +155,7 @@ fn every_reason_and_every_error_has_an_entry_with_a_remedy() {
 #[test]
 fn three_commands_tell_why_a_request_failed() {
     let world = World::new("three", &["status:401", "status:503"]);
-    assert!(!world.ask(BODY).starts_with("HTTP/1.1 200"));
+    assert!(!world.ask(client::MESSAGE).starts_with("HTTP/1.1 200"));
     let reader = Reader {
         request: String::new(),
         world,

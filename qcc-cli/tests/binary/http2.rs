@@ -3,17 +3,12 @@
 //! The proxy trusts what the platform trusts. On Linux that can be said for one process, so the
 //! whole way is tried there: certificate, ALPN, pool, streams.
 
-#![cfg(target_os = "linux")]
-
 use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use assert_cmd::cargo::cargo_bin;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::channel::{Channel, Sender};
@@ -24,13 +19,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::client::{MESSAGE, STREAM, request};
+use crate::folder::folder;
+use crate::proxy::{Proxy, serve};
 
 type Answer = Either<Full<Bytes>, Channel<Bytes>>;
 
@@ -145,69 +143,25 @@ fn answered(body: Answer, kind: &str) -> Response<Answer> {
 }
 
 /// A proxy before the upstream, which trusts its authority.
-struct Proxy {
-    _child: Child,
-    address: SocketAddr,
+fn proxy(upstream: &Upstream) -> Proxy {
+    let folder = folder("http2");
+    let (config, authority) = (folder.join("qcc.yaml"), folder.join("authority.pem"));
+    fs::write(&authority, &upstream.authority).unwrap();
+    let text = format!(
+        "warm_up: off\nstore: {{ enabled: false }}\nclusters: {{ c: {{ kind: anthropic, \
+         endpoints: [{{ name: a, base_url: 'https://{}', api_key: sk-test-0001 }}] }} }}\n",
+        upstream.address
+    );
+    fs::write(&config, text).unwrap();
+    Proxy::start(serve(&config, 0).env("SSL_CERT_FILE", authority))
 }
 
-impl Proxy {
-    async fn start(upstream: &Upstream) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("http2");
-        fs::create_dir_all(&folder).unwrap();
-        let (config, authority) = (folder.join("qcc.yaml"), folder.join("authority.pem"));
-        fs::write(&authority, &upstream.authority).unwrap();
-        let text = format!(
-            "warm_up: off\nstore: {{ enabled: false }}\nclusters: {{ c: {{ kind: anthropic, \
-             endpoints: [{{ name: a, base_url: 'https://{}', api_key: sk-test-0001 }}] }} }}\n",
-            upstream.address
-        );
-        fs::write(&config, text).unwrap();
-        let mut child = Command::new(cargo_bin("qcc"))
-            .env_clear()
-            .envs([("HOME", "/nope")])
-            .env("SSL_CERT_FILE", &authority)
-            .args([
-                "serve",
-                "--json",
-                "--port",
-                "0",
-                "--admin-port",
-                "0",
-                "--config",
-            ])
-            .arg(&config)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut text = String::new();
-        while let Some(line) = lines.next_line().await.unwrap() {
-            text.push_str(&line);
-            if line == "}" {
-                break;
-            }
-        }
-        let started: Value = serde_json::from_str(&text).unwrap();
-        Self {
-            _child: child,
-            address: started["listen"].as_str().unwrap().parse().unwrap(),
-        }
-    }
-
-    /// Asks, and gives the connection on which the answer comes.
-    async fn ask(&self, stream: bool) -> TcpStream {
-        let body = format!(r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[]}}"#);
-        let request = format!(
-            "POST /v1/messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut client = TcpStream::connect(self.address).await.unwrap();
-        client.write_all(request.as_bytes()).await.unwrap();
-        client
-    }
+/// Asks, and gives the connection on which the answer comes.
+async fn ask(proxy: &Proxy, body: &str) -> TcpStream {
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    let request = request("POST /v1/messages HTTP/1.1", body);
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
 }
 
 async fn rest(mut client: TcpStream) -> String {
@@ -228,19 +182,19 @@ async fn read_until(client: &mut TcpStream, text: &str) {
 #[tokio::test]
 async fn requests_streams_and_canceled_streams_share_one_connection_of_http2() {
     let mut upstream = Upstream::start().await;
-    let proxy = Proxy::start(&upstream).await;
+    let proxy = proxy(&upstream);
 
-    let answer = rest(proxy.ask(false).await).await;
+    let answer = rest(ask(&proxy, MESSAGE).await).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("msg_1"), "{answer}");
 
     // A stream is open while others are answered, and ends when the upstream ends it.
-    let mut client = proxy.ask(true).await;
+    let mut client = ask(&proxy, STREAM).await;
     let mut open = upstream.streams.recv().await.unwrap();
     read_until(&mut client, "text_delta").await;
     let mut others = Vec::new();
     for _ in 0..10 {
-        others.push(proxy.ask(false).await);
+        others.push(ask(&proxy, MESSAGE).await);
     }
     for other in others {
         assert!(rest(other).await.contains("msg_1"));
@@ -254,10 +208,10 @@ async fn requests_streams_and_canceled_streams_share_one_connection_of_http2() {
     assert!(!answer.contains("event: error"), "{answer}");
 
     // One whose client leaves is reset, and nothing else is.
-    let mut client = proxy.ask(true).await;
+    let mut client = ask(&proxy, STREAM).await;
     let mut open = upstream.streams.recv().await.unwrap();
     read_until(&mut client, "text_delta").await;
-    let mut staying = proxy.ask(true).await;
+    let mut staying = ask(&proxy, STREAM).await;
     let mut stays = upstream.streams.recv().await.unwrap();
     drop(client);
     while open
@@ -272,7 +226,7 @@ async fn requests_streams_and_canceled_streams_share_one_connection_of_http2() {
         .unwrap();
     drop(stays);
     assert!(rest(staying).await.contains("event: message_stop"));
-    assert!(rest(proxy.ask(false).await).await.contains("msg_1"));
+    assert!(rest(ask(&proxy, MESSAGE).await).await.contains("msg_1"));
 
     let versions = upstream.seen.versions.lock().unwrap();
     assert!(

@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::{BODY, World, serve};
+use crate::client;
+use crate::folder::folder;
+use crate::process::{KEY, run};
+use crate::proxy::{Proxy, serve};
+use crate::world::World;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -72,13 +75,8 @@ fn the_unit_waits_longer_than_open_answers_may_take() {
     let [stop] = values(&unit, "Service", "TimeoutStopSec")[..] else {
         panic!("one time");
     };
-    let output = Command::new(cargo_bin("qcc"))
-        .env_clear()
-        .env("ANTHROPIC_API_KEY", "sk-test-0001")
-        .args(["config", "show", "--json"])
-        .output()
-        .unwrap();
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_, shown, _) = run(&["config", "show", "--json"], &[KEY]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let shutdown = shown["shutdown"].as_str().unwrap().trim_end_matches('s');
     assert!(stop.parse::<u32>().unwrap() > shutdown.parse().unwrap());
 }
@@ -97,9 +95,7 @@ fn systemd_understands_the_unit() {
     // It looks whether the program is there.
     let unit = unit().replace("/usr/local/bin/qcc", cargo_bin("qcc").to_str().unwrap());
     let verify = |name: &str, unit: &str| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("qcc.service");
+        let path = folder(name).join("qcc.service");
         fs::write(&path, unit).unwrap();
         let output = Command::new("systemd-analyze")
             .args(["verify", "--man=no"])
@@ -114,8 +110,8 @@ fn systemd_understands_the_unit() {
             .collect();
         (output.status.success(), own.join("\n"))
     };
-    assert_eq!(verify("unit", &unit), (true, String::new()));
-    let (_, told) = verify("wrong", &unit.replace("RestartSec", "RestartSek"));
+    assert_eq!(verify("unit-right", &unit), (true, String::new()));
+    let (_, told) = verify("unit-wrong", &unit.replace("RestartSec", "RestartSek"));
     assert!(
         told.contains("RestartSek"),
         "it would not find a mistake: {told}"
@@ -150,13 +146,9 @@ fn the_chapter_on_systemd_says_what_to_type_and_why_a_shell_is_no_place() {
 }
 
 /// Asks for a stream that begins and then stalls, and reads its begin.
-fn stalled(world: &World) -> std::net::TcpStream {
+fn stalled(world: &World) -> TcpStream {
     let mut stream = world.connect();
-    let body = BODY.replacen('{', r#"{"stream":true,"#, 1);
-    let request = format!(
-        "POST /v1/messages HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = client::request("POST /v1/messages HTTP/1.1", client::STREAM);
     stream.write_all(request.as_bytes()).unwrap();
     let mut begin = Vec::new();
     while !String::from_utf8_lossy(&begin).contains("content_block_delta") {
@@ -173,10 +165,8 @@ fn stalled(world: &World) -> std::net::TcpStream {
 fn a_stream_without_end_holds_the_end_up_no_longer_than_it_may() {
     let mut world = World::configured("drain", &["stall:4"], "shutdown: 1s\n");
     let mut stream = stalled(&world);
-    let pid = Pid::from_raw(world.proxy.0.id().try_into().unwrap());
-    kill(pid, Signal::SIGTERM).unwrap();
-    let status = world.proxy.0.wait().unwrap();
-    assert!(status.success(), "{status}");
+    let (code, log) = world.proxy.process.terminate();
+    assert_eq!(code, Some(0), "{log}");
     let mut rest = Vec::new();
     // The connection is gone with it, whatever came before.
     let _ = stream.read_to_end(&mut rest);
@@ -187,10 +177,8 @@ fn a_stream_without_end_holds_the_end_up_no_longer_than_it_may() {
 fn killed_in_the_middle_of_a_stream_it_serves_again_on_the_same_port() {
     let mut world = World::new("kill", &["first:1:stall:4"]);
     let _stream = stalled(&world);
-    world.proxy.0.kill().unwrap();
-    world.proxy.0.wait().unwrap();
-    let port = world.address.port().to_string();
-    let (again, [address, _]) = serve(&world.config, &port);
-    (world.proxy, world.address) = (again, address);
-    assert!(world.ask(BODY).starts_with("HTTP/1.1 200"));
+    world.proxy.process.kill();
+    let port = world.proxy.address.port();
+    world.proxy = Proxy::start(&mut serve(&world.config, port));
+    assert!(world.ask(client::MESSAGE).starts_with("HTTP/1.1 200"));
 }

@@ -3,15 +3,11 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
 
-use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-use crate::World;
-
-const STREAMED: &str =
-    r#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+use crate::client;
+use crate::world::World;
 
 const STREAMS: usize = 50;
 
@@ -28,34 +24,14 @@ impl World {
     /// Asks for a stream.
     fn open_stream(&self) -> BufReader<TcpStream> {
         let mut stream = self.connect();
-        let head = format!(
-            "POST /v1/messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{STREAMED}",
-            STREAMED.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
+        let request = client::request("POST /v1/messages HTTP/1.1", client::STREAM);
+        stream.write_all(request.as_bytes()).unwrap();
         BufReader::new(stream)
-    }
-
-    /// The exit code of a command, and all that it says.
-    fn run(&self, args: &[&str]) -> (i32, String) {
-        let output = Command::new(cargo_bin("qcc"))
-            .env_clear()
-            .env("HOME", "/nope")
-            .args(args)
-            .args(["--admin", &format!("http://{}", self.admin)])
-            .output()
-            .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        let told = String::from_utf8(told).unwrap();
-        (output.status.code().unwrap(), told)
     }
 
     /// The one endpoint.
     fn endpoint(&self) -> Value {
-        let (code, told) = self.run(&["cluster", "status", "c", "--json"]);
-        assert_eq!(code, 0, "{told}");
-        let status: Value = serde_json::from_str(&told).unwrap();
+        let status = self.proxy.json(&["cluster", "status", "c"]);
         status["clusters"][0]["endpoints"]["items"][0].clone()
     }
 }
@@ -65,6 +41,7 @@ impl World {
 fn ten_reloads_cut_none_of_fifty_open_streams_and_a_broken_file_changes_nothing() {
     let world = World::new("reloads", &["slow:0ms,1s"]);
     let text = fs::read_to_string(&world.config).unwrap();
+    let sixth = format!("{}:6:", world.config.display());
     let mut open: Vec<_> = (0..STREAMS).map(|_| world.open_stream()).collect();
     open.iter_mut().for_each(begin);
     for reload in 1..=10 {
@@ -72,7 +49,7 @@ fn ten_reloads_cut_none_of_fifty_open_streams_and_a_broken_file_changes_nothing(
             fs::write(&world.config, text.replace("priority:", "priorty:")).unwrap();
             let (code, told) = world.run(&["refresh"]);
             assert_ne!(code, 0, "{told}");
-            assert!(told.contains("reloads.yaml:6:"), "the line: {told}");
+            assert!(told.contains(&sixth), "the line: {told}");
             assert!(told.contains("`priority`"), "the remedy: {told}");
             continue;
         }
