@@ -165,21 +165,20 @@ impl RecordSink for RequestLog {
         let url = endpoint.map(|endpoint| tracing::field::display(endpoint.base_url()));
         tracing::info!(
             target: "qcc::request",
+            message = line.outcome(),
             request_id = %record.id,
             user_id = record.client.as_deref(),
             cluster = record.cluster.as_deref(),
             dialect = record.dialect.map(tracing::field::display),
             model = record.model.as_deref(),
             session = record.session.map(tracing::field::display),
+            affinity = line.affinity(),
             endpoint_id = id,
             endpoint_url = url,
             attempts = record.attempts(),
             status = line.status(),
             ms = %Millis(record.duration),
             failures = line.failures().map(tracing::field::display),
-            "{}{}",
-            line.outcome(),
-            line.binding(),
         );
     }
 }
@@ -198,12 +197,10 @@ impl RequestLine<'_> {
         }
     }
 
-    /// Whether it was the binding of its session that chose the endpoint.
-    fn binding(&self) -> &'static str {
-        match self.0.visits.last().and_then(|visit| visit.preference) {
-            Some(Fate::Honoured) => ", using session-bound endpoint",
-            _ => "",
-        }
+    /// What the binding of its session had to do with the endpoint, if anything.
+    fn affinity(&self) -> Option<&'static str> {
+        let preference = self.0.visits.last()?.preference?;
+        (preference == Fate::Honoured).then_some("using session-bound endpoint")
     }
 
     fn status(&self) -> Option<u16> {
@@ -264,20 +261,17 @@ mod tests {
     #[test]
     fn the_line_of_a_request_says_whether_its_session_chose_the_endpoint() {
         let mut record = Record::new(RequestId::random(), SystemTime::UNIX_EPOCH);
-        let mut visit = VisitRecord::new(Duration::ZERO);
-        record.visits.push(visit.clone());
-        assert_eq!(RequestLine(&record).binding(), "");
-        visit.preference = Some(Fate::Honoured);
-        record.visits.push(visit.clone());
-        assert!(
-            RequestLine(&record)
-                .binding()
-                .contains("using session-bound endpoint")
-        );
-        // It was, before the request went on to another one.
-        visit.preference = Some(Fate::Gone);
-        record.visits.push(visit);
-        assert_eq!(RequestLine(&record).binding(), "");
+        let mut visited = |preference| {
+            let mut visit = VisitRecord::new(Duration::ZERO);
+            visit.preference = preference;
+            record.visits.push(visit);
+            RequestLine(&record).affinity()
+        };
+        let chosen = Some("using session-bound endpoint");
+        assert_eq!(visited(None), None);
+        assert_eq!(visited(Some(Fate::Honoured)), chosen);
+        // Then the request went on to another one.
+        assert_eq!(visited(Some(Fate::Gone)), None);
     }
 
     // OPS-09
