@@ -74,7 +74,6 @@ impl<F, B> ResponseFuture<F, B> {
         timeouts: &Timeouts,
         now: Instant,
     ) -> Self {
-        exchange.watch_deadline(true);
         let facts = exchange.facts();
         let (first_byte, silence) = (timeouts.first_byte(facts, now), timeouts.silence(facts));
         Self {
@@ -104,6 +103,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        // Not before it is polled: a future that lies somewhere watches nothing.
+        this.judge.exchange.watch_deadline(true);
         loop {
             let next = match this.state.as_mut().project() {
                 StateProj::Sending { future } => match future.poll(cx) {

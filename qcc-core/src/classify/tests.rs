@@ -271,7 +271,8 @@ async fn the_deadline_is_watched_for_as_long_as_an_answer_is_waited_for() {
     let (_feeder, mut service) = fed();
     let (request, exchange) = streamed();
     assert!(!exchange.deadline_is_watched());
-    let mut future = task::spawn(send(&mut service, request));
+    let mut future = task::spawn(service.call(request));
+    assert!(!exchange.deadline_is_watched());
     assert_pending!(future.poll());
     assert!(exchange.deadline_is_watched());
     drop(future);
