@@ -302,3 +302,34 @@ fn a_request_is_found_in_the_log_by_its_id_and_its_user() {
     assert!(text.contains("request_id=mine-1"), "{text}");
     assert!(!text.contains("sk-test"), "{text}");
 }
+
+// AFF-01
+#[test]
+fn the_log_names_the_session_of_a_request_and_says_when_that_chose_the_endpoint() {
+    let upstream = Simulator::start(&[("one", "ok")]);
+    let url = format!("http://{}/one", upstream.address);
+    let endpoint = format!("{{ name: one, base_url: '{url}', api_key: sk-test-0002 }}");
+    let mut world = World::before("session", &endpoint);
+    let head =
+        format!("POST /v1/messages HTTP/1.1\r\nx-api-key: {CLIENT_KEY}\r\nx-conversation-id: talk");
+    for _ in 0..2 {
+        let answer = client::ask(world.proxy.address, &head, client::MESSAGE);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // At its end everything is in the file.
+    world.proxy.process.terminate();
+    let (_, log, _) = world.run("logs -n 1000 --json");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["target"] == "qcc::request")
+        .collect();
+    let [first, second] = &lines[..] else {
+        panic!("{log}")
+    };
+    assert_eq!(first["session"].as_str().unwrap().len(), 32, "{first}");
+    assert_eq!(first["session"], second["session"]);
+    assert_eq!(first["affinity"], Value::Null);
+    assert_eq!(second["affinity"], "using session-bound endpoint");
+    assert!(!log.contains("talk"), "{log}");
+}
