@@ -169,8 +169,8 @@ impl Exchange {
         self.0.deadline.get().copied()
     }
 
-    /// Whether somebody below Retry waits with the deadline in mind, so that nobody above has to:
-    /// each request has one timer.
+    /// Whether somebody below Retry waits with the deadline in mind, so that nobody above has to
+    /// have a timer of its own for it.
     pub(crate) fn deadline_is_watched(&self) -> bool {
         self.0.deadline_is_watched.load(Ordering::Acquire)
     }
